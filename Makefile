@@ -1,0 +1,45 @@
+# Thin aliases. Each makes the environment it needs from requirements.lock, once.
+
+PYTHON ?= python3
+BASE ?= main
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+ENVIRONMENT := .venv/requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test ui diff lock
+
+help: ## List what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
+	@python -m facemask.params
+	dvc repro
+
+test: $(ENVIRONMENT) ## Run the tests and the linter
+	ruff check
+	ruff format --check
+	python -m pytest
+
+ui: $(ENVIRONMENT) ## Open MLflow on the recorded runs
+	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+diff: $(ENVIRONMENT) ## Show what differs from BASE (main) in parameters and metrics, as Markdown
+	@printf '### Parameters and metrics against %s\n\n' '$(BASE)'
+	@dvc params diff --md $(BASE)
+	@dvc metrics diff --md $(BASE)
+
+lock: .venv/uv ## Resolve requirements.lock anew from pyproject.toml
+	.venv/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
+
+$(ENVIRONMENT): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.12")'
+	@echo 'Making .venv from requirements.lock' >&2
+	@$(PYTHON) -m venv --clear .venv
+	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@cp requirements.lock $@
+
+.venv/uv: $(ENVIRONMENT)
+	python -m venv $@
+	$@/bin/pip install --quiet uv

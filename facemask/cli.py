@@ -1,0 +1,33 @@
+"""How a stage is called: paths on the command line, one line for what a user can mend."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from facemask.errors import UserError
+
+
+def run(main: Callable[..., None]) -> None:
+    """Call a stage's main with the words of the command line as paths, in order.
+
+    A `UserError` is printed as one line and ends the process with status 1; with
+    FACEMASK_DEBUG=1 its traceback is shown instead.
+    """
+    names = list(inspect.signature(main).parameters)
+    words = sys.argv[1:]
+    stage = Path(sys.argv[0]).stem
+    if len(words) != len(names):
+        sys.exit(f"usage: python -m stages.{stage} {' '.join(name.upper() for name in names)}")
+    try:
+        main(*map(Path, words))
+    except UserError as error:
+        if os.environ.get("FACEMASK_DEBUG") == "1":
+            raise
+        sys.exit(f"{stage}: {error}")
+    except OSError as error:
+        if os.environ.get("FACEMASK_DEBUG") == "1":
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(f"{stage}: {error.strerror or error}{where}")

@@ -1,0 +1,142 @@
+"""The pictures people look at before they read a number. Each function writes one PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn import metrics
+
+from facemask.reproducible import replacing
+
+COLOURS = ("#2a7f9e", "#d1743c", "#5c8a3a", "#8e5ea2", "#b5533c", "#4b5d73", "#c49a26", "#3f8f7f")
+RIGHT, WRONG = "#3b7d3b", "#b3382c"
+
+mpl.rcParams.update(
+    {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.titlelocation": "left",
+        "axes.prop_cycle": mpl.cycler(color=COLOURS),
+        "grid.color": "#e4e4e4",
+        "legend.frameon": False,
+        "font.size": 10,
+        "savefig.dpi": 110,
+    }
+)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
+
+
+def curves(history: pd.DataFrame, path: Path) -> None:
+    """Loss and accuracy of training and validation over the epochs; the kept epoch is marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    best = history.epoch[history.val_loss.idxmin()]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(history.epoch, history[name], label="training", color=COLOURS[0])
+        axes.plot(history.epoch, history[f"val_{name}"], label="validation", color=COLOURS[1])
+        axes.axvline(best, color="#888888", linestyle=":", label=f"kept: epoch {best}")
+        axes.set(title=name, xlabel="epoch")
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    axes.legend(loc="lower right")
+    save(figure, path)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[str], path: Path) -> None:
+    """Counts, coloured by the share of each true class."""
+    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.6 + 0.9 * len(classes)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        tone = "white" if shares[row, column] > 0.5 else "#222222"
+        axes.text(column, row, f"{count}\n{shares[row, column]:.1%}", ha="center", va="center", color=tone)
+    axes.set(xlabel="predicted", ylabel="true", title="confusion matrix, test split")
+    axes.set_xticks(range(len(classes)), classes, rotation=20, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    save(figure, path)
+
+
+def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path: Path) -> None:
+    """ROC of every class against the rest."""
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for index, label in enumerate(classes):
+        false, true, _ = metrics.roc_curve(labels == index, probabilities[:, index])
+        axes.plot(false, true, label=f"{label}  (area {metrics.auc(false, true):.4f})")
+    axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, test split")
+    axes.legend(loc="lower right")
+    save(figure, path)
+
+
+def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path: Path) -> None:
+    """Precision over recall of every class against the rest."""
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for index, label in enumerate(classes):
+        truth, confidence = labels == index, probabilities[:, index]
+        precision, recall, _ = metrics.precision_recall_curve(truth, confidence)
+        average = metrics.average_precision_score(truth, confidence)
+        axes.plot(recall, precision, label=f"{label}  (average {average:.4f})")
+    axes.set(xlabel="recall", ylabel="precision", title="precision and recall, test split", ylim=(0, 1.03))
+    axes.legend(loc="lower left")
+    save(figure, path)
+
+
+def show(axes: Axes, photo: np.ndarray, caption: str = "", tone: str = "#222222") -> None:
+    """One photo without ticks, its caption below."""
+    axes.imshow(photo, interpolation="antialiased")
+    axes.set_xlabel(caption, color=tone, fontsize=8)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def predictions_grid(
+    photos: Sequence[np.ndarray],
+    labels: Sequence[str],
+    predicted: Sequence[str],
+    confidence: Sequence[float],
+    title: str,
+    path: Path,
+) -> None:
+    """Photos with their true and predicted labels; what is wrong is red."""
+    columns = 5
+    lines = max(1, -(-len(photos) // columns))
+    figure = Figure(figsize=(1.9 * columns, 2.3 * lines + 0.4), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    cells = figure.subplots(lines, columns, squeeze=False).flat
+    for photo, true, guess, share in zip(photos, labels, predicted, confidence, strict=True):
+        tone = RIGHT if true == guess else WRONG
+        show(next(cells), photo, f"{guess}  {share:.0%}\ntrue: {true}", tone)
+    for rest in cells:
+        rest.set_axis_off()
+    save(figure, path)
+
+
+def contact_sheet(originals: np.ndarray, copies: np.ndarray, path: Path) -> None:
+    """Each original (n, h, w, 3) with its augmented copies (n, m, h, w, 3) beside it."""
+    count, versions = copies.shape[:2]
+    figure = Figure(figsize=(versions + 1, count + 0.3), layout="constrained")
+    grid = figure.subplots(count, versions + 1, squeeze=False)
+    for row, original, altered in zip(grid, originals, copies, strict=True):
+        for axes, photo in zip(row, (original, *altered), strict=True):
+            show(axes, photo)
+    grid[0, 0].set_title("photo", fontsize=9)
+    grid[0, 1].set_title("augmented copies", fontsize=9)
+    save(figure, path)

@@ -1,0 +1,76 @@
+"""One way to decode a photo and one way to resize it, in the pipeline and in the predictor."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 100_000_000
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+Image.MAX_IMAGE_PIXELS = None
+
+
+class ImageError(Exception):
+    """A photo that cannot be read; the message is the reason."""
+
+
+def decode(content: bytes, at_least: int | None = None) -> Image.Image:
+    """Decode a photo to upright RGB.
+
+    The first frame of an animation is taken, transparency is laid on white, 16-bit grey is
+    scaled to 8 bits, and the EXIF orientation is applied.
+
+    Parameters
+    ----------
+    content : bytes
+        The file, in any format Pillow tells by its content.
+    at_least : int, optional
+        A JPEG may be decoded smaller, with both sides still at least twice this many pixels.
+
+    Raises
+    ------
+    ImageError
+        If the file is empty, broken, cut short, or larger than `MAX_PIXELS`.
+    """
+    if not content:
+        raise ImageError("empty file")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{image.width} x {image.height} pixels; {MAX_PIXELS:,} are allowed")
+            if at_least:
+                image.draft("RGB", (2 * at_least, 2 * at_least))
+            image.load()
+            return ImageOps.exif_transpose(to_rgb(image))
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError("not an image") from None
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser does
+        raise ImageError(f"cannot be decoded: {error}") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode to RGB, keeping the EXIF orientation in `info`."""
+    exif = image.getexif()
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float32)
+        scale = 255 / 65535 if values.max() > 255 else 1
+        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    image.info["exif"] = exif.tobytes()
+    return image
+
+
+def resize(image: Image.Image, size: int) -> np.ndarray:
+    """Squeeze to a square, averaging over the pixels that become one.
+
+    Returns
+    -------
+    ndarray (size, size, 3), uint8
+    """
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -1,0 +1,117 @@
+"""Networks: one file each, registered here, and the cut between what is frozen and what learns.
+
+A *backbone* maps raw pixels to one vector a photo. `train_from` cuts it into a frozen *trunk* and
+a trainable *top*, on which the head stands. Everything takes uint8 RGB pixels: preprocessing is
+part of the network.
+"""
+
+from typing import TYPE_CHECKING
+
+from facemask.errors import UserError
+from facemask.models import mobilenet_v2
+from facemask.params import Head, Params
+
+if TYPE_CHECKING:
+    import keras
+
+BACKBONES = {"mobilenet_v2": mobilenet_v2.build}
+
+
+def build_backbone(params: Params) -> "keras.Model":
+    """The network that params names: (n, image_size, image_size, 3) uint8 to (n, channels)."""
+    return BACKBONES[params.model](params)
+
+
+def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None", "keras.Model | None"]:
+    """Cut a backbone into (trunk, top): what stays as it is, and what is trained.
+
+    Parameters
+    ----------
+    train_from : str
+        `head`: nothing of the backbone is trained, top is None. `input`: all of it is, trunk is
+        None. Otherwise the first layer to train.
+
+    Raises
+    ------
+    UserError
+        If there is no such layer, or a connection skips over the cut.
+    """
+    import keras
+
+    if train_from == "head":
+        return backbone, None
+    if train_from == "input":
+        return None, backbone
+    places = {layer.name: position for position, layer in enumerate(backbone.layers)}
+    if train_from not in places:
+        raise UserError(
+            f"train_from: {backbone.name} has no layer {train_from!r}; give head, input or one of: "
+            + ", ".join(cut_names(backbone))
+        )
+    if train_from not in cut_names(backbone):
+        raise UserError(
+            f"train_from: a connection skips over {train_from}; give head, input or one of: "
+            + ", ".join(cut_names(backbone))
+        )
+    boundary = backbone.get_layer(train_from).input
+    trunk = keras.Model(backbone.input, boundary, name="trunk")
+    top = keras.Model(boundary, backbone.output, name="top")
+    return trunk, top
+
+
+def cut_names(backbone: "keras.Model") -> list[str]:
+    """The layers before which one tensor carries all that the rest of the network needs."""
+    places = {layer.name: position for position, layer in enumerate(backbone.layers)}
+    makers = {tensor_id(layer.output): places[layer.name] for layer in backbone.layers}
+    names = []
+    for position, layer in enumerate(backbone.layers):
+        if position == 0 or isinstance(layer.input, list) or not layer.weights:
+            continue
+        crossing = {
+            tensor_id(tensor)
+            for later in backbone.layers[position:]
+            for tensor in (later.input if isinstance(later.input, list) else [later.input])
+            if makers[tensor_id(tensor)] < position
+        }
+        if crossing == {tensor_id(layer.input)}:
+            names.append(layer.name)
+    return names
+
+
+def tensor_id(tensor: "keras.KerasTensor") -> int:
+    """Keras compares symbolic tensors by building a graph, so identity stands for equality."""
+    return id(tensor)
+
+
+def build_trainable(
+    top: "keras.Model | None", input_shape: tuple[int, ...], dtype: str, head: Head, classes: int, pretrained: bool
+) -> "keras.Model":
+    """What is trained: the top of the backbone, the head, and a softmax over the classes.
+
+    Pretrained batch normalisation keeps its statistics: a few thousand photos would spoil what
+    a million gave.
+    """
+    import keras
+
+    inputs = keras.Input(input_shape, dtype=dtype)
+    outputs = inputs
+    if top is not None:
+        if pretrained:
+            for layer in top.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False
+        outputs = top(outputs)
+    for units, rate in zip(head.units, head.dropout, strict=True):
+        outputs = keras.layers.Dense(units, activation="relu")(outputs)
+        outputs = keras.layers.Dropout(rate)(outputs)
+    outputs = keras.layers.Dense(classes, activation="softmax", name="probabilities")(outputs)
+    return keras.Model(inputs, outputs, name="trainable")
+
+
+def join(trunk: "keras.Model | None", trainable: "keras.Model", image_size: int) -> "keras.Model":
+    """The whole classifier: (n, image_size, image_size, 3) uint8 to (n, classes) probabilities."""
+    import keras
+
+    pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
+    features = pixels if trunk is None else trunk(pixels)
+    return keras.Model(pixels, trainable(features), name="facemask")

@@ -1,0 +1,5 @@
+"""Where photos come from: one module a source, each with `fetch(dataset, destination)`."""
+
+from facemask.sources import demo, local
+
+SOURCES = {"demo": demo.fetch, "archive": local.fetch}

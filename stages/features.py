@@ -1,0 +1,69 @@
+"""Run the frozen part of the network over every photo, once.
+
+Reads the shards; writes the backbone with its first weights, and the trunk's output for each row
+of each shard. A frozen layer gives the same output every epoch and in every experiment, so this is
+exact, and what is left to train takes seconds. With `train_from: input` nothing is frozen: the
+folder holds only the name of the cut, and training reads the shards.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from facemask import cli, models, params, shards, tflite
+from facemask.reproducible import prepare_tensorflow, replacing, save_model
+
+if TYPE_CHECKING:
+    import keras
+
+GPU_BATCH = 256
+
+
+def on_processors(trunk: "keras.Model", pixels: np.ndarray, title: str) -> Iterator[np.ndarray]:
+    """The trunk's output through LiteRT, in batches."""
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder, "trunk.tflite")
+        converted.write_bytes(tflite.convert(trunk, "float32"))
+        yield from tflite.run(converted, pixels, title)
+
+
+def on_gpu(trunk: "keras.Model", pixels: np.ndarray, title: str) -> Iterator[np.ndarray]:
+    """The trunk's output through TensorFlow, in batches."""
+    for start in tqdm(range(0, len(pixels), GPU_BATCH), desc=title, unit="batch"):
+        yield trunk.predict_on_batch(pixels[start : start + GPU_BATCH])
+
+
+def apply(trunk: "keras.Model", source: Path, folder: Path) -> None:
+    """Write the trunk's output for every row of every shard."""
+    import tensorflow as tf
+
+    engine = on_gpu if tf.config.list_physical_devices("GPU") else on_processors
+    for split in shards.SPLITS:
+        pixels = shards.array(source, split)
+        features = shards.create(folder, split, (len(pixels), *trunk.output_shape[1:]), np.float32)
+        filled = 0
+        for part in engine(trunk, pixels, split):
+            features[filled : filled + len(part)] = part
+            filled += len(part)
+        features.flush()
+
+
+def main(source: Path, backbone_file: Path, features: Path) -> None:
+    settings = params.load()
+    prepare_tensorflow(settings.seed, settings.threads)
+    backbone = models.build_backbone(settings)
+    trunk, _ = models.cut(backbone, settings.train_from)
+    save_model(backbone, backbone_file)
+    with replacing(features) as partial:
+        partial.mkdir()
+        (partial / "cut.txt").write_text(f"{settings.train_from}\n")
+        if trunk is not None:
+            apply(trunk, source, partial)
+
+
+if __name__ == "__main__":
+    cli.run(main)

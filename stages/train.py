@@ -1,0 +1,144 @@
+"""Train what the cut leaves trainable, and keep the epoch that validation likes best.
+
+Reads the shards, the features and the backbone; writes the whole classifier, its labels in the
+order of its outputs, the history and the curves. The test split is not read.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from facemask import cli, figures, models, params, shards, tracking
+from facemask.params import Params
+from facemask.reproducible import prepare_tensorflow, replacing, save_model, write_csv
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+def batches(
+    inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray, size: int, seed: int | None
+) -> "tf.data.Dataset":
+    """Batches of (inputs, labels, weights), read from the memory map as they are needed.
+
+    Rows are shuffled anew every epoch if there is a seed, and in order otherwise.
+    """
+    import tensorflow as tf
+
+    def fetch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return inputs[rows], labels[rows], weights[rows]
+
+    def typed(rows: "tf.Tensor") -> tuple["tf.Tensor", ...]:
+        values = tf.numpy_function(fetch, [rows], (inputs.dtype, labels.dtype, weights.dtype))
+        for value, shape in zip(values, ((None, *inputs.shape[1:]), (None,), (None,)), strict=True):
+            value.set_shape(shape)
+        return tuple(values)
+
+    rows = tf.data.Dataset.range(len(labels))
+    if seed is not None:
+        rows = rows.shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
+    return rows.batch(size).map(typed).prefetch(4)
+
+
+def class_weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
+    """The weight of every row, float32: all 1, or such that each class weighs the same."""
+    if not balanced:
+        return np.ones(len(labels), np.float32)
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    return compute_sample_weight("balanced", labels).astype(np.float32)
+
+
+def schedule(settings: Params, steps: int) -> "tuple[float | keras.optimizers.schedules.LearningRateSchedule, list]":
+    """The learning rate, and the callbacks that change it."""
+    import keras
+
+    if settings.lr_schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(settings.lr, steps * settings.epochs), []
+    if settings.lr_schedule == "plateau":
+        return settings.lr, [keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, settings.patience // 2))]
+    return settings.lr, []
+
+
+def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Params) -> pd.DataFrame:
+    """Train a model in place, with the weights of the best epoch restored.
+
+    Parameters
+    ----------
+    train, validation : (inputs, labels)
+        Arrays with a row a photo; inputs may be memory-mapped.
+
+    Returns
+    -------
+    DataFrame
+        A row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate.
+    """
+    import keras
+
+    size = settings.batch_size
+    weights = class_weights(train[1], settings.class_weights)
+    lr, callbacks = schedule(settings, -(-len(train[1]) // size))
+    model.compile(keras.optimizers.Adam(lr), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    rates = []
+    callbacks += [
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: rates.append(float(model.optimizer.learning_rate))),
+        keras.callbacks.EarlyStopping("val_loss", patience=settings.patience, restore_best_weights=True),
+    ]
+    history = model.fit(
+        batches(*train, weights, size, settings.seed),
+        validation_data=batches(*validation, class_weights(validation[1], settings.class_weights), size, None),
+        epochs=settings.epochs,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=2,
+    ).history
+    columns = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    table = pd.DataFrame(history)[columns].assign(learning_rate=rates)
+    table.insert(0, "epoch", range(1, len(table) + 1))
+    return table
+
+
+def main(
+    source: Path,
+    features: Path,
+    backbone_file: Path,
+    model_file: Path,
+    labels_file: Path,
+    history_file: Path,
+    curves: Path,
+) -> None:
+    settings = params.load()
+    prepare_tensorflow(settings.seed, settings.threads)
+    import keras
+
+    classes = sorted(shards.rows(source, "train").label.unique())
+    inputs = source if settings.train_from == "input" else features
+    train, validation = (
+        (shards.array(inputs, split), shards.labels(source, split, classes)) for split in ("train", "validation")
+    )
+    trunk, top = models.cut(keras.saving.load_model(backbone_file), settings.train_from)
+    trainable = models.build_trainable(
+        top, train[0].shape[1:], train[0].dtype.name, settings.head, len(classes), settings.weights != "none"
+    )
+    start = time.perf_counter()
+    history = fit(trainable, train, validation, settings)
+    seconds = time.perf_counter() - start
+    model = models.join(trunk, trainable, settings.image_size)
+    save_model(model, model_file)
+    with replacing(labels_file) as partial:
+        partial.write_text("".join(f"{label}\n" for label in classes), encoding="utf-8")
+    write_csv(history_file, history)
+    figures.curves(history, curves)
+    best = history.loc[history.val_loss.idxmin()]
+    print(f"{len(history)} epochs, {seconds:.1f} s; kept {best.epoch:.0f}: validation accuracy {best.val_accuracy:.4f}")
+    tracking.record_training(
+        model_file, model, settings, history, classes, seconds, [labels_file, history_file, curves]
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,126 @@
+"""Real parts, small: a tiny params file, stages called in a temporary folder, a real pipeline run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("FACEMASK_SHARED", ROOT.parent / "shared"))
+
+TINY = {
+    "dataset.images": 60,
+    "dataset.size": 40,
+    "image_size": 32,
+    "augment.copies": 1,
+    "epochs": 2,
+    "batch_size": 16,
+    "export.calibration_images": 8,
+    "export.max_accuracy_drop": 0.9,
+}
+
+
+def changed(content: dict, changes: dict) -> dict:
+    """A params tree with the values of dotted keys replaced."""
+    for key, value in changes.items():
+        *sections, leaf = key.split(".")
+        branch = content
+        for section in sections:
+            branch = branch[section]
+        branch[leaf] = value
+    return content
+
+
+def write_params(folder: Path, **changes) -> None:
+    """Write the committed params.yaml, made tiny and then changed; `a__b` stands for `a.b`."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = changed(content, TINY | {key.replace("__", "."): value for key, value in changes.items()})
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path, monkeypatch):
+    """Every test starts in an empty folder and knows no DVC run and no tracking server."""
+    for name in list(os.environ):
+        if name.startswith(("DVC_", "MLFLOW_", "KAGGLE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:
+    """Call a stage as dvc.yaml does, in its own process, in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", f"stages.{name}", *map(str, words)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def shell(*words, cwd: Path, **environment) -> str:
+    """Run a command as a user would; its output, or a failed test that shows it."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}"
+    return done.stdout
+
+
+def checkout(folder: Path, **changes) -> Path:
+    """A real Git and DVC repository with the project's files as they are now, and tiny params."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    write_params(folder, **changes)
+    shell("git", "init", "--quiet", "--initial-branch=main", cwd=folder)
+    shell("git", "config", "user.name", "test", cwd=folder)
+    shell("git", "config", "user.email", "test@localhost", cwd=folder)
+    commit(folder, "start")
+    return folder
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything that Git does not ignore."""
+    shell("git", "add", "--all", cwd=folder)
+    shell("git", "commit", "--quiet", "--allow-empty", "--message", message, cwd=folder)
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory) -> Path:
+    """The whole pipeline on a tiny demo, run once by `dvc repro` and committed. Read, do not change."""
+    folder = checkout(tmp_path_factory.mktemp("reproduced"))
+    shell("dvc", "repro", cwd=folder)
+    commit(folder, "reproduced")
+    return folder
+
+
+@pytest.fixture
+def copy(reproduced, tmp_path) -> Path:
+    """A reproduced repository that a test may change."""
+    return Path(shutil.copytree(reproduced, tmp_path / "copy", symlinks=True))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real photos and weights."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs real photos in {SHARED}; set FACEMASK_SHARED")
+    return SHARED

@@ -1,0 +1,112 @@
+"""Zips: the same content gives the same bytes, and a hostile one is refused by name."""
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from facemask.archive import Archive, write_archive
+from facemask.errors import UserError
+
+RAW = Path("raw.zip")
+
+
+def zip_of(*members: tuple[str, bytes], path: Path = RAW, **settings) -> Path:
+    with zipfile.ZipFile(path, "w", **settings) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def test_the_same_members_give_the_same_bytes():
+    members = [("a/1.jpg", b"one"), ("b/2.jpg", b"two")]
+    write_archive(Path("first.zip"), members)
+    write_archive(Path("second.zip"), iter(members))
+    assert Path("first.zip").read_bytes() == Path("second.zip").read_bytes()
+
+
+def test_the_fingerprint_is_of_the_content_not_the_packing():
+    stored = zip_of(("a.jpg", b"one"), ("b.jpg", b"two"))
+    packed = zip_of(("b.jpg", b"two"), ("a.jpg", b"one"), path=Path("p.zip"), compression=zipfile.ZIP_DEFLATED)
+    other = zip_of(("a.jpg", b"one"), ("c.jpg", b"two"), path=Path("o.zip"))
+    prints = []
+    for path in (stored, packed, other):
+        with Archive(path) as archive:
+            prints.append(archive.fingerprint())
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_litter_and_folders_are_not_members():
+    zip_of(("é/ü 1.jpg", b"x"), ("__MACOSX/._1.jpg", b""), ("a/.DS_Store", b""), ("a/Thumbs.db", b""), ("a/", b""))
+    with Archive(RAW) as archive:
+        assert archive.names == ["é/ü 1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../evil.jpg", "climbs out"),
+        ("a/../../evil.jpg", "climbs out"),
+        ("/etc/evil.jpg", "absolute"),
+        ("C:/evil.jpg", "drive letter"),
+        ("a\\..\\evil.jpg", "backslash"),
+    ],
+)
+def test_a_name_that_leaves_the_archive_is_refused(name, reason):
+    with zipfile.ZipFile(RAW, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), b"x")
+    with pytest.raises(UserError, match=reason) as caught:
+        Archive(RAW)
+    assert "evil.jpg" in str(caught.value)
+
+
+def test_a_link_is_refused():
+    member = zipfile.ZipInfo("link.jpg")
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(RAW, "w") as archive:
+        archive.writestr(member, "/etc/passwd")
+    with pytest.raises(UserError, match=r"'link.jpg' is a link"):
+        Archive(RAW)
+
+
+def test_names_that_differ_by_case_alone_are_refused():
+    zip_of(("a/Face.jpg", b"1"), ("a/face.jpg", b"2"))
+    with pytest.raises(UserError, match=r"'a/face.jpg' has the same name as 'a/Face.jpg'"):
+        Archive(RAW)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_used_twice_is_refused():
+    zip_of(("a.jpg", b"1"), ("a.jpg", b"2"))
+    with pytest.raises(UserError, match=r"'a.jpg' has the same name"):
+        Archive(RAW)
+
+
+def test_a_bomb_is_refused_unopened():
+    zip_of(("bomb.jpg", bytes(50 * 2**20)), compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match=r"'bomb.jpg' unpacks to more than 200 times its size"):
+        Archive(RAW)
+
+
+def test_an_encrypted_member_is_refused():
+    content = bytearray(zip_of(("secret.jpg", b"x")).read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    RAW.write_bytes(content)
+    with pytest.raises(UserError, match=r"'secret.jpg' is encrypted"):
+        Archive(RAW)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>Sign in</html>", b"PK\x03\x04 cut short"])
+def test_what_is_no_zip_is_said(content):
+    RAW.write_bytes(content)
+    with pytest.raises(UserError, match=r"raw.zip is not a zip"):
+        Archive(RAW)
+
+
+def test_a_damaged_member_is_named():
+    zip_of(("a.jpg", b"some content that is long enough"))
+    RAW.write_bytes(RAW.read_bytes().replace(b"long", b"LONG"))
+    with Archive(RAW) as archive, pytest.raises(UserError, match=r"'a.jpg' cannot be unpacked: Bad CRC"):
+        archive.read("a.jpg")

@@ -1,0 +1,89 @@
+"""augment: the same copies whoever makes them, and no seams."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import stage, write_params
+
+from facemask import params, shards
+from facemask.archive import write_archive
+from facemask.sources import demo
+from stages.augment import alter, generator
+
+
+@pytest.fixture
+def settings(tmp_path) -> params.Params:
+    write_params(tmp_path)
+    return params.load()
+
+
+def digests(folder: str) -> str:
+    return subprocess.run(f"cd {folder} && sha256sum *", shell=True, capture_output=True, text=True, check=True).stdout
+
+
+def prepare(**changes) -> None:
+    write_archive(Path("raw.zip"), (demo.draw_member(index, 40) for index in range(60)))
+    write_params(Path(), **changes)
+    assert stage("split", "raw.zip", "manifest.csv", "rejects.csv").returncode == 0
+
+
+def augment(folder: str, **environment) -> None:
+    done = stage("augment", "raw.zip", "manifest.csv", folder, f"{folder}.png", **environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_number_of_workers_does_not_change_a_byte():
+    prepare(augment__copies=2)
+    augment("one", LOKY_MAX_CPU_COUNT="1")
+    augment("three", LOKY_MAX_CPU_COUNT="3", PYTHONHASHSEED="7", TZ="Asia/Tokyo", LC_ALL="C")
+    assert digests("one") == digests("three")
+    assert Path("one.png").read_bytes() == Path("three.png").read_bytes()
+
+
+def test_only_training_photos_get_copies_and_each_photo_comes_first():
+    prepare(augment__copies=2)
+    augment("shards")
+    manifest = pd.read_csv("manifest.csv")
+    for split in shards.SPLITS:
+        rows, pixels = shards.rows(Path("shards"), split), shards.array(Path("shards"), split)
+        versions = 3 if split == "train" else 1
+        assert len(rows) == len(pixels) == versions * (manifest.split == split).sum()
+        assert rows["copy"].tolist() == list(range(versions)) * (len(rows) // versions)
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[1:] == (32, 32, 3)
+
+
+def test_a_copy_depends_on_seed_photo_and_number(settings):
+    photo = np.asarray(demo.draw_face(np.random.default_rng(0), "with_mask", 32))
+
+    def drawn(*key) -> bytes:
+        return alter(photo, settings.augment, generator(*key)).tobytes()
+
+    assert drawn(1, "ab", 1) == drawn(1, "ab", 1)
+    assert len({drawn(1, "ab", 1), drawn(2, "ab", 1), drawn(1, "cd", 1), drawn(1, "ab", 2)}) == 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_turn_uncovers_is_filled_from_the_photo(seed, settings):
+    strong = settings.augment.model_copy(
+        update={"rotation": 45.0, "zoom": 0.4, "shift": 0.3, "shear": 20.0, "brightness": 0.0}
+    )
+    photo = np.full((32, 32, 3), 200, np.uint8)
+    assert (alter(photo, strong, np.random.default_rng(seed)) == 200).all()
+
+
+def test_nothing_asked_for_is_nothing_changed(settings):
+    still = dict.fromkeys(("rotation", "zoom", "shift", "shear", "brightness"), 0.0) | {"flip": False}
+    photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    assert np.array_equal(alter(photo, settings.augment.model_copy(update=still), np.random.default_rng(1)), photo)
+
+
+def test_flip_mirrors_half_of_the_copies(settings):
+    still = dict.fromkeys(("rotation", "zoom", "shift", "shear", "brightness"), 0.0) | {"flip": True}
+    flip = settings.augment.model_copy(update=still)
+    photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    mirrored = sum(np.array_equal(alter(photo, flip, np.random.default_rng(n)), photo[:, ::-1]) for n in range(200))
+    assert 70 < mirrored < 130

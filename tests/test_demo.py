@@ -1,0 +1,28 @@
+"""The drawn faces: the same for everyone, three classes, no two alike."""
+
+import numpy as np
+import pytest
+
+from facemask.images import decode
+from facemask.sources import demo
+
+
+def test_a_face_is_the_same_every_time_it_is_drawn():
+    assert demo.draw_member(4, 48) == demo.draw_member(4, 48)
+
+
+def test_classes_come_in_turn_and_faces_differ():
+    drawn = [demo.draw_member(index, 48) for index in range(9)]
+    assert [name.split("/")[0] for name, _ in drawn] == list(demo.CLASSES) * 3
+    assert len({content for _, content in drawn}) == 9
+
+
+@pytest.mark.parametrize("label", demo.CLASSES)
+def test_a_face_has_the_size_asked_for(label):
+    assert demo.draw_face(np.random.default_rng(0), label, 50).size == (50, 50)
+
+
+def test_names_and_content_fit_together():
+    name, content = demo.draw_member(5, 64)
+    assert name == "without_mask/00001.jpg"
+    assert decode(content).size == (64, 64)

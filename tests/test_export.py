@@ -1,0 +1,65 @@
+"""export: the gate, and files that stand alone."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from conftest import shell, stage, write_params
+
+from facemask.errors import UserError
+from facemask.tflite import VARIANTS
+from stages.export import calibration, gate
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_file_takes_raw_pixels_and_gives_a_probability_a_label(variant, reproduced):
+    folder = reproduced / "models/tflite"
+    interpreter = Interpreter(str(folder / f"{variant}.tflite"))
+    interpreter.allocate_tensors()
+    [entry], [out] = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (entry["dtype"], list(entry["shape"])) == (np.uint8, [1, 32, 32, 3])
+    interpreter.set_tensor(entry["index"], np.zeros((1, 32, 32, 3), np.uint8))
+    interpreter.invoke()
+    probabilities = interpreter.get_tensor(out["index"])
+    labels = (folder / "labels.txt").read_text().split()
+    assert labels == ["incorrect_mask", "with_mask", "without_mask"]
+    assert probabilities.shape == (1, 3)
+    assert probabilities.dtype == np.float32
+    assert probabilities.sum() == pytest.approx(1, abs=0.02)
+
+
+def test_the_gate_names_what_lost_too_much():
+    results = {"float32": {"accuracy_drop": 0.0}, "int8": {"accuracy_drop": 0.02}}
+    gate(results, 0.02)
+    with pytest.raises(UserError, match=r"^int8 loses 0.0200 of test accuracy; export.max_accuracy_drop allows 0.01$"):
+        gate(results, 0.01)
+
+
+def test_a_shut_gate_leaves_the_old_files(copy):
+    """Predictions that say the Keras model is always right make every variant look worse."""
+    predictions = copy / "metrics/predictions.csv"
+    header, *lines = predictions.read_text().splitlines()
+    labels = (copy / "models/labels.txt").read_text().split()
+    perfect = [
+        ",".join([*line.split(",")[:4], *(str(int(line.split(",")[1] == label)) for label in labels)]) for line in lines
+    ]
+    shutil.copy(predictions, "perfect.csv")
+    Path("perfect.csv").write_text("\n".join([header, *perfect]) + "\n")
+    write_params(copy, export__max_accuracy_drop=0.0)
+    before = shell("sha256sum", *sorted((copy / "models/tflite").iterdir()), cwd=copy)
+    done = stage(
+        "export", "models/model.keras", "models/labels.txt", "data/shards", Path("perfect.csv").absolute(),
+        "models/tflite", "metrics/export.json", folder=copy,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "of test accuracy; export.max_accuracy_drop allows 0.0" in done.stderr.splitlines()[-1]
+    assert shell("sha256sum", *sorted((copy / "models/tflite").iterdir()), cwd=copy) == before
+
+
+def test_calibration_photos_depend_on_the_seed_alone():
+    pixels = np.arange(100)
+    assert np.array_equal(calibration(pixels, 10, 1), calibration(pixels, 10, 1))
+    assert not np.array_equal(calibration(pixels, 10, 1), calibration(pixels, 10, 2))
+    assert len(calibration(pixels, 1000, 1)) == 100

@@ -1,0 +1,240 @@
+"""The whole, as users run it: dvc repro, experiments, differences, and the contract of dvc.yaml."""
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+from importlib import import_module
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+from conftest import ROOT, checkout, shell, write_params
+from pydantic import BaseModel
+
+from facemask import params
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+CHEAP = ["train", "evaluate", "export"]
+
+
+def ran(output: str) -> list[str]:
+    """The stages a DVC command ran, in order."""
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def runs(folder: Path) -> dict[str, mlflow.entities.Run]:
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    return {run.info.run_name: run for run in mlflow.search_runs(experiment_names=["facemask"], output_format="list")}
+
+
+def artifacts(run: mlflow.entities.Run) -> set[str]:
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+# --- the contract of dvc.yaml
+
+
+def local_imports(file: Path) -> set[Path]:
+    """The project's own files that a file imports, and those that they import."""
+    found, waiting = set(), [file]
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop().read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                path = ROOT / name.replace(".", "/")
+                for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+                    if name.startswith("facemask.") and candidate.is_file() and candidate not in found:
+                        found.add(candidate)
+                        waiting.append(candidate)
+    return found
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_declares_every_file_of_the_project_that_it_imports(name):
+    declared = [ROOT / path for path in PIPELINE[name]["deps"] if path.startswith(("facemask", "stages"))]
+    used = local_imports(ROOT / f"stages/{name}.py") | {ROOT / f"stages/{name}.py"}
+    for file in used:
+        assert any(file == path or path in file.parents for path in declared), f"{name} does not declare {file}"
+    for path in declared:
+        assert any(file == path or path in file.parents for file in used), f"{name} declares {path} for nothing"
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_is_called_with_the_files_it_declares(name):
+    stage = PIPELINE[name]
+    named = stage["cmd"].split()[3:]
+    outputs = [
+        next(iter(out)) if isinstance(out, dict) else out
+        for kind in ("outs", "metrics", "plots")
+        for out in stage.get(kind, [])
+    ]
+    inputs = [path for path in stage["deps"] if not path.startswith(("facemask", "stages"))]
+    assert sorted(named) == sorted(inputs + outputs)
+    assert named[: len(inputs)] == inputs
+    assert len(named) == len(inspect.signature(import_module(f"stages.{name}").main).parameters)
+
+
+@pytest.fixture
+def reads(monkeypatch) -> set[str]:
+    """The leaves of params.yaml that are read while the test runs."""
+    seen: set[str] = set()
+    sections = {Path: ""} | {
+        field.annotation: f"{name}."
+        for name, field in params.Params.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+    def watch(self, name):
+        if name in type(self).model_fields and type(self).model_fields[name].annotation not in sections:
+            seen.add(sections.get(type(self), "") + name)
+        return BaseModel.__getattribute__(self, name)
+
+    loaded = params.load
+
+    def load(*words):
+        with monkeypatch.context() as quiet:
+            quiet.delattr(params.Section, "__getattribute__", raising=False)
+            result = loaded(*words)
+        monkeypatch.setattr(params.Section, "__getattribute__", watch, raising=False)
+        return result
+
+    monkeypatch.setattr(params, "load", load)
+    return seen
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_declares_every_parameter_that_it_reads(name, copy, reads, monkeypatch):
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    for line in PIPELINE[name]["cmd"].split()[3:]:
+        (copy / line).parent.mkdir(parents=True, exist_ok=True)
+    import_module(f"stages.{name}").main(*map(Path, PIPELINE[name]["cmd"].split()[3:]))
+    declared = set(PIPELINE[name]["params"])
+    assert reads <= declared, "read but not declared"
+    assert declared <= reads | {"dataset.path", "split.method"}, "declared but not read"
+
+
+def test_only_stages_that_compute_with_tensorflow_import_it():
+    code = "import sys, stages.{}; sys.exit('tensorflow' in sys.modules or 'mlflow' in sys.modules)"
+    for name in PIPELINE:
+        done = subprocess.run(["python", "-c", code.format(name)], cwd=ROOT, check=False)
+        assert done.returncode == 0, name
+
+
+# --- as users run it
+
+
+def test_repro_makes_everything_and_then_nothing(copy):
+    for stage in PIPELINE.values():
+        for out in stage.get("outs", []) + stage.get("plots", []) + stage.get("metrics", []):
+            assert (copy / (next(iter(out)) if isinstance(out, dict) else out)).exists()
+    output = shell("dvc", "repro", cwd=copy)
+    assert ran(output) == []
+    assert "Data and pipelines are up to date." in output
+
+
+def test_a_forced_repro_gives_the_same_bytes(copy):
+    shell("dvc", "repro", "--force", cwd=copy)
+    assert shell("git", "status", "--porcelain", cwd=copy) == ""
+
+
+def test_a_model_is_one_row_with_all_its_files(reproduced):
+    [run] = runs(reproduced).values()
+    assert run.info.status == "FINISHED"
+    assert {"loss", "val_accuracy", "test.accuracy", "export.int8.accuracy", "export.int8.milliseconds"} <= set(
+        run.data.metrics
+    )
+    assert {"lr", "augment.rotation", "head.units"} <= set(run.data.params)
+    assert run.data.tags["model"] == "mobilenet_v2"
+    assert artifacts(run) >= {
+        "history.csv", "curves.png", "test.json", "predictions.csv", "export.json",
+        "figures/confusion_matrix.png", "figures/roc.png", "figures/test_photos.png", "figures/mistakes.png",
+        "tflite/float32.tflite", "tflite/float16.tflite", "tflite/int8.tflite", "tflite/labels.txt",
+    }  # fmt: skip
+    mlflow.set_tracking_uri(f"sqlite:///{reproduced}/mlflow.db")
+    assert [version.run_id for version in mlflow.search_model_versions()] == [run.info.run_id]
+
+
+def test_the_logged_model_answers(reproduced):
+    import numpy as np
+
+    mlflow.set_tracking_uri(f"sqlite:///{reproduced}/mlflow.db")
+    model = mlflow.pyfunc.load_model("models:/facemask/1")
+    assert model.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("lr", ["1e-4", "1e-5"])
+def test_an_experiment_runs_only_what_a_learning_rate_changes(lr, copy):
+    output = shell("dvc", "exp", "run", "--name", "try", "--set-param", f"lr={lr}", cwd=copy)
+    assert ran(output) == CHEAP
+    run = runs(copy)["try"]
+    assert float(run.data.params["lr"]) == float(lr)
+    assert run.data.metrics.keys() >= {"test.accuracy", "export.float32.accuracy"}
+    shown = shell("dvc", "exp", "show", "--md", cwd=copy)
+    assert "try" in shown
+    differences = json.loads(shell("dvc", "params", "diff", "--json", "HEAD", "try", cwd=copy))
+    assert list(differences["params.yaml"]) == ["lr"]
+    assert "test.json" in shell("dvc", "metrics", "diff", "--all", "HEAD", "try", cwd=copy)
+
+
+def test_a_queue_with_two_workers_loses_nothing(copy):
+    shell("dvc", "exp", "run", "--queue", "--set-param", "lr=1e-3,1e-4", cwd=copy)
+    shell("dvc", "queue", "start", "--jobs", "2", cwd=copy)
+    names = [line.split()[1] for line in shell("dvc", "queue", "status", cwd=copy).splitlines()[1:3]]
+    for name in names:
+        output = shell("dvc", "queue", "logs", "--follow", name, cwd=copy)
+        assert ran(output) == CHEAP, output
+    recorded = runs(copy)
+    assert {float(recorded[name].data.params["lr"]) for name in names} == {1e-3, 1e-4}
+    first, second = (artifacts(recorded[name]) for name in names)
+    assert {"figures/roc.png", "tflite/int8.tflite", "history.csv"} <= first & second
+    assert all(name in shell("dvc", "exp", "show", "--md", cwd=copy) for name in names)
+
+
+def test_metrics_and_plots_are_shown(copy):
+    assert "test.json" in shell("dvc", "metrics", "show", cwd=copy)
+    shown = json.loads(shell("dvc", "plots", "show", "--json", cwd=copy))
+    assert not shown.get("errors")
+    assert {"metrics/history.csv", "metrics/predictions.csv", "metrics/figures/roc.png"} <= set(shown["data"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"lr": "fast"}, "params.yaml: lr: 'fast' is not allowed: input should be a valid number"),
+        ({"surprise": 1}, "params.yaml: surprise is not a parameter"),
+        (
+            {"split__train": 0.95},
+            "params.yaml: split: train, validation and test add up to 1.15; they must add up to 1",
+        ),
+    ],
+)
+def test_a_wrong_parameter_stops_a_fresh_repro_with_one_line(changes, line, tmp_path):
+    folder = checkout(tmp_path / "fresh", **changes)
+    done = subprocess.run(["dvc", "repro"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"fetch: {line}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"train_from": "block_99", "weights": "w.weights.h5"}, "there is no file"),
+        ({"weights": "imagenet", "train_from": "head"}, "weights: imagenet could not be downloaded"),
+    ],
+)
+def test_weights_that_cannot_be_had_stop_features_with_one_line(changes, line, copy):
+    write_params(copy, **changes)
+    done = subprocess.run(["dvc", "repro"], cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert line in next(text for text in done.stderr.splitlines() if text.startswith("features: "))

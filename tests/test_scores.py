@@ -1,0 +1,51 @@
+"""Known predictions give known numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from facemask.scores import report, score
+
+CLASSES = ["bare", "masked"]
+LABELS = np.array([0, 0, 0, 0, 1, 1])
+CONFIDENCE = np.array([0.9, 0.8, 0.7, 0.4, 0.1, 0.6])
+PROBABILITIES = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
+
+
+def test_two_classes_by_hand():
+    result = score(LABELS, PROBABILITIES, CLASSES)
+    assert result["photos"] == 6
+    assert result["accuracy"] == pytest.approx(4 / 6)
+    assert result["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert result["loss"] == pytest.approx(-sum(map(math.log, [0.9, 0.8, 0.7, 0.4, 0.9, 0.4])) / 6)
+    bare, masked = result["per_class"]["bare"], result["per_class"]["masked"]
+    assert (bare["precision"], bare["recall"], bare["photos"]) == (3 / 4, 3 / 4, 4)
+    assert (masked["precision"], masked["recall"], masked["photos"]) == (1 / 2, 1 / 2, 2)
+    assert bare["roc_auc"] == masked["roc_auc"] == pytest.approx(7 / 8)
+    assert result["f1"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+def test_three_classes_are_each_held_against_the_rest():
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    perfect = np.eye(3)[labels] * 0.97 + 0.01
+    result = score(labels, perfect, ["a", "b", "c"])
+    for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "average_precision"):
+        assert result[name] == pytest.approx(1)
+    wrong = score(labels, np.roll(perfect, 1, axis=1), ["a", "b", "c"])
+    assert wrong["accuracy"] == 0
+
+
+def test_a_class_without_photos_is_left_out_of_the_means_that_need_it():
+    labels = np.array([0, 0, 1])
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1]])
+    result = score(labels, probabilities, ["a", "b", "absent"])
+    assert result["balanced_accuracy"] == 1
+    assert result["roc_auc"] == 1
+    assert "roc_auc" not in result["per_class"]["absent"]
+
+
+def test_the_report_has_a_row_a_class():
+    table = report(LABELS, PROBABILITIES, CLASSES)
+    assert table["class"].tolist() == CLASSES
+    assert table.photos.tolist() == [4, 2]

@@ -1,0 +1,57 @@
+"""LiteRT: what Keras computes, from raw pixels, with the same bits on any number of cores."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_params
+
+from facemask import models, params, tflite
+from facemask.reproducible import prepare_tensorflow
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tflite")
+    write_params(folder)
+    settings = params.load(folder / "params.yaml")
+    prepare_tensorflow(settings.seed, settings.threads)
+    return models.build_backbone(settings)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 255, (70, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize("train_from", ["head", "block_13_expand"])
+def test_litert_and_keras_agree_on_every_trunk(train_from, backbone, pixels):
+    trunk, _ = models.cut(backbone, train_from)
+    Path("trunk.tflite").write_bytes(tflite.convert(trunk, "float32"))
+    lite = np.concatenate(list(tflite.run(Path("trunk.tflite"), pixels, "test")))
+    np.testing.assert_allclose(lite, trunk(pixels), atol=1e-4)
+
+
+def test_workers_and_neighbours_do_not_change_a_bit(backbone, pixels, monkeypatch):
+    file = Path("trunk.tflite")
+    file.write_bytes(tflite.convert(backbone, "float32"))
+    results = []
+    for workers in ("1", "3"):
+        monkeypatch.setitem(os.environ, "LOKY_MAX_CPU_COUNT", workers)
+        results.append(np.concatenate(list(tflite.run(file, pixels, "test"))))
+    alone = tflite.infer(file, file.stat().st_mtime_ns, pixels[50:51])
+    assert results[0].tobytes() == results[1].tobytes()
+    assert alone.tobytes() == results[0][50:51].tobytes()
+
+
+@pytest.mark.parametrize("variant", tflite.VARIANTS)
+def test_conversion_has_the_same_bytes_every_time(variant, backbone, pixels):
+    assert tflite.convert(backbone, variant, pixels[:8]) == tflite.convert(backbone, variant, pixels[:8])
+
+
+def test_the_smaller_variants_are_smaller(backbone, pixels):
+    sizes = [len(tflite.convert(backbone, variant, pixels[:8])) for variant in tflite.VARIANTS]
+    float32, float16, int8 = sizes
+    assert float32 > 1.6 * float16
+    assert float16 > 1.2 * int8

@@ -1,0 +1,80 @@
+"""train: it learns what is there, nothing where there is nothing, and keeps the best epoch."""
+
+import numpy as np
+import pytest
+from conftest import write_params
+
+from facemask import models, params
+from facemask.params import Head
+from facemask.reproducible import prepare_tensorflow
+from stages.train import batches, class_weights, fit
+
+
+@pytest.fixture
+def settings(tmp_path) -> params.Params:
+    write_params(tmp_path, epochs=12, patience=4, batch_size=32, lr=0.01, lr_schedule="constant")
+    loaded = params.load()
+    prepare_tensorflow(loaded.seed, loaded.threads)
+    return loaded
+
+
+def features(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Three clouds of points in 16 dimensions."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count).astype(np.int32)
+    centres = np.random.default_rng(99).normal(size=(3, 16))
+    return (centres[labels] + rng.normal(0, 0.5, (count, 16))).astype(np.float32), labels
+
+
+def head(units: list[int]):
+    return models.build_trainable(None, (16,), "float32", Head(units=units, dropout=[0.2] * len(units)), 3, True)
+
+
+@pytest.mark.parametrize("units", [[], [32], [32, 16]])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
+def test_a_head_learns(units, schedule, settings):
+    model = head(units)
+    history = fit(model, features(600, 1), features(200, 2), settings.model_copy(update={"lr_schedule": schedule}))
+    assert history.val_accuracy.max() > 0.95
+    assert list(history.columns) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    inputs, labels = features(200, 3)
+    assert (model.predict(inputs, verbose=0).argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_the_best_epoch_is_kept(settings):
+    model = head([64])
+    validation = features(100, 2)
+    history = fit(model, features(40, 1), validation, settings.model_copy(update={"lr": 0.3, "epochs": 15}))
+    loss, _ = model.evaluate(*validation, verbose=0)
+    assert loss == pytest.approx(history.val_loss.min(), rel=1e-3)
+
+
+def test_the_same_seed_gives_the_same_weights(settings):
+    weights = []
+    for _ in range(2):
+        prepare_tensorflow(settings.seed, settings.threads)
+        model = head([8])
+        fit(model, features(200, 1), features(50, 2), settings)
+        weights.append(b"".join(w.tobytes() for w in model.get_weights()))
+    assert weights[0] == weights[1]
+
+
+def test_classes_weigh_the_same_however_many_photos_they_have():
+    labels = np.array([0] * 90 + [1] * 10, np.int32)
+    weights = class_weights(labels, True)
+    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
+    assert (class_weights(labels, False) == 1).all()
+
+
+def test_batches_are_shuffled_by_the_seed_and_complete():
+    inputs, labels = np.arange(50, dtype=np.float32)[:, None], np.arange(50, dtype=np.int32)
+    weights = np.ones(50, np.float32)
+
+    def order(seed) -> list[int]:
+        return np.concatenate([y for _, y, _ in batches(inputs, labels, weights, 8, seed)]).tolist()
+
+    assert order(None) == list(range(50))
+    assert sorted(order(1)) == list(range(50))
+    assert order(1) == order(1) != order(2)
+    for x, y, _ in batches(inputs, labels, weights, 8, 1):
+        assert x.numpy()[:, 0].tolist() == y.numpy().tolist()
