@@ -1,0 +1,37 @@
+"""The demo's accuracy is learnt: with shuffled labels it falls to chance."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, stage, write_params
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def run(name: str, folder) -> None:
+    done = stage(name, *PIPELINE[name]["cmd"].split()[3:], folder=folder)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_shuffled_labels_fall_to_chance(tmp_path):
+    accuracies = {}
+    for labels in ("true", "shuffled"):
+        folder = tmp_path / labels
+        folder.mkdir()
+        write_params(folder, dataset__images=900, dataset__size=64, image_size=64, epochs=6, patience=6, batch_size=32)
+        run("fetch", folder)
+        run("split", folder)
+        if labels == "shuffled":
+            manifest = pd.read_csv(folder / "data/manifest.csv")
+            taught = manifest.split != "test"
+            manifest.loc[taught, "label"] = np.random.default_rng(0).permutation(manifest.label[taught])
+            manifest.to_csv(folder / "data/manifest.csv", index=False)
+        for name in ("augment", "features", "train", "evaluate"):
+            run(name, folder)
+        accuracies[labels] = json.loads((folder / "metrics/test.json").read_text())["accuracy"]
+    assert accuracies["true"] > 0.8
+    assert accuracies["shuffled"] < 0.45
