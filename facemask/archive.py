@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from facemask.errors import UserError
-from facemask.reproducible import replacing
+from facemask.reproducible import EARLIEST_ZIP_DATE, replacing
 
-EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 LITTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 MAX_MEMBERS = 2_000_000
 MAX_MEMBER_BYTES = 512 * 2**20

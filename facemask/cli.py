@@ -25,7 +25,7 @@ def run(main: Callable[..., None]) -> None:
     except UserError as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise
-        sys.exit(f"{stage}: {error}")
+        sys.exit(f"{stage}: {' '.join(str(error).split())}")
     except OSError as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise

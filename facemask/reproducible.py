@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
 DECIMALS = 6
+EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
@@ -82,18 +83,29 @@ def prepare_tensorflow(seed: int, threads: int) -> None:
 
 
 def save_model(model: "keras.Model", path: Path) -> None:
-    """Save a model as `.keras` without the dates Keras writes into the file."""
+    """Save a model as `.keras` without the dates and memory addresses that Keras writes into the file."""
     with replacing(path) as partial:
-        dated = partial.with_name(f"{partial.name}.dated.keras")
+        saved = partial.with_name(f"{partial.name}.keras")
         try:
-            model.save(dated)
-            with zipfile.ZipFile(dated) as source, zipfile.ZipFile(partial, "w") as target:
+            model.save(saved)
+            with zipfile.ZipFile(saved) as source, zipfile.ZipFile(partial, "w") as target:
                 for name in sorted(source.namelist()):
                     content = source.read(name)
-                    if name == "metadata.json":
-                        metadata = json.loads(content)
-                        del metadata["date_saved"]
-                        content = json.dumps(metadata, sort_keys=True).encode()
-                    target.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+                    if name.endswith(".json"):
+                        content = json.dumps(without_traces(json.loads(content), {}), sort_keys=True).encode()
+                    target.writestr(zipfile.ZipInfo(name, EARLIEST_ZIP_DATE), content)
         finally:
-            remove(dated)
+            remove(saved)
+
+
+def without_traces(node: Any, numbers: dict[int, int]) -> Any:
+    """A saved model's JSON with its date left out and object addresses replaced by running numbers."""
+    if isinstance(node, list):
+        return [without_traces(part, numbers) for part in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: numbers.setdefault(part, len(numbers)) if key == "shared_object_id" else without_traces(part, numbers)
+        for key, part in node.items()
+        if key != "date_saved"
+    }

@@ -4,6 +4,7 @@ Reads the shards, the features and the backbone; writes the whole classifier, it
 order of its outputs, the history and the curves. The test split is not read.
 """
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Params)
         epochs=settings.epochs,
         callbacks=callbacks,
         shuffle=False,
-        verbose=2,
+        verbose=1 if sys.stdout.isatty() else 2,
     ).history
     columns = ["loss", "accuracy", "val_loss", "val_accuracy"]
     table = pd.DataFrame(history)[columns].assign(learning_rate=rates)

@@ -29,8 +29,8 @@ RGB = Image.fromarray(picture())
     [
         (encode(RGB, "PNG"), 0),
         (encode(RGB, "BMP"), 0),
-        (encode(RGB, "JPEG", quality=95), 8),
-        (encode(RGB.convert("CMYK"), "JPEG", quality=95), 10),
+        (encode(RGB, "JPEG", quality=95, subsampling=0), 8),
+        (encode(RGB.convert("CMYK"), "JPEG", quality=95, subsampling=0), 10),
         (encode(RGB.convert("RGBA"), "PNG"), 0),
         (encode(RGB, "WEBP", lossless=True), 0),
         (encode(RGB.quantize(256), "PNG"), 24),

@@ -5,13 +5,14 @@ import inspect
 import json
 import re
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import mlflow
 import pytest
 import yaml
-from conftest import ROOT, checkout, shell, write_params
+from conftest import HEAD_ONLY, ROOT, checkout, shell, write_params
 from pydantic import BaseModel
 
 from facemask import params
@@ -84,28 +85,30 @@ def test_a_stage_is_called_with_the_files_it_declares(name):
 
 @pytest.fixture
 def reads(monkeypatch) -> set[str]:
-    """The leaves of params.yaml that are read while the test runs."""
+    """The leaves of params.yaml that are read while the test runs, but not those that checking them reads."""
     seen: set[str] = set()
-    sections = {Path: ""} | {
+    sections = {
         field.annotation: f"{name}."
         for name, field in params.Params.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     }
+    loaded = params.load
+    loading = False
 
     def watch(self, name):
-        if name in type(self).model_fields and type(self).model_fields[name].annotation not in sections:
+        fields = type(self).model_fields
+        if not loading and name in fields and fields[name].annotation not in sections:
             seen.add(sections.get(type(self), "") + name)
         return BaseModel.__getattribute__(self, name)
 
-    loaded = params.load
-
-    def load(*words):
-        with monkeypatch.context() as quiet:
-            quiet.delattr(params.Section, "__getattribute__", raising=False)
-            result = loaded(*words)
-        monkeypatch.setattr(params.Section, "__getattribute__", watch, raising=False)
+    def load():
+        nonlocal loading
+        loading = True
+        result = loaded()
+        loading = False
         return result
 
+    monkeypatch.setattr(params.Section, "__getattribute__", watch, raising=False)
     monkeypatch.setattr(params, "load", load)
     return seen
 
@@ -114,18 +117,17 @@ def reads(monkeypatch) -> set[str]:
 def test_a_stage_declares_every_parameter_that_it_reads(name, copy, reads, monkeypatch):
     monkeypatch.chdir(copy)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    for line in PIPELINE[name]["cmd"].split()[3:]:
-        (copy / line).parent.mkdir(parents=True, exist_ok=True)
     import_module(f"stages.{name}").main(*map(Path, PIPELINE[name]["cmd"].split()[3:]))
     declared = set(PIPELINE[name]["params"])
+    of_other_sources = {"dataset.path"}
     assert reads <= declared, "read but not declared"
-    assert declared <= reads | {"dataset.path", "split.method"}, "declared but not read"
+    assert declared <= reads | of_other_sources, "declared but not read"
 
 
 def test_only_stages_that_compute_with_tensorflow_import_it():
     code = "import sys, stages.{}; sys.exit('tensorflow' in sys.modules or 'mlflow' in sys.modules)"
     for name in PIPELINE:
-        done = subprocess.run(["python", "-c", code.format(name)], cwd=ROOT, check=False)
+        done = subprocess.run([sys.executable, "-c", code.format(name)], cwd=ROOT, check=False)
         assert done.returncode == 0, name
 
 
@@ -171,12 +173,11 @@ def test_the_logged_model_answers(reproduced):
     assert model.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("lr", ["1e-4", "1e-5"])
-def test_an_experiment_runs_only_what_a_learning_rate_changes(lr, copy):
-    output = shell("dvc", "exp", "run", "--name", "try", "--set-param", f"lr={lr}", cwd=copy)
+def test_an_experiment_runs_only_what_a_learning_rate_changes(copy):
+    output = shell("dvc", "exp", "run", "--name", "try", "--set-param", "lr=1e-5", cwd=copy)
     assert ran(output) == CHEAP
     run = runs(copy)["try"]
-    assert float(run.data.params["lr"]) == float(lr)
+    assert float(run.data.params["lr"]) == 1e-5
     assert run.data.metrics.keys() >= {"test.accuracy", "export.float32.accuracy"}
     shown = shell("dvc", "exp", "show", "--md", cwd=copy)
     assert "try" in shown
@@ -228,12 +229,13 @@ def test_a_wrong_parameter_stops_a_fresh_repro_with_one_line(changes, line, tmp_
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"train_from": "block_99", "weights": "w.weights.h5"}, "there is no file"),
-        ({"weights": "imagenet", "train_from": "head"}, "weights: imagenet could not be downloaded"),
+        ({"weights": "nowhere.weights.h5"}, "weights: there is no file"),
+        ({"weights": "imagenet"}, "weights: imagenet could not be downloaded"),
+        ({"train_from": "block_99"}, "train_from: mobilenet_v2 has no layer 'block_99'; give head, input or one of: "),
     ],
 )
-def test_weights_that_cannot_be_had_stop_features_with_one_line(changes, line, copy):
-    write_params(copy, **changes)
+def test_a_network_that_cannot_be_built_stops_features_with_one_line(changes, line, copy):
+    write_params(copy, **{**HEAD_ONLY, **changes})
     done = subprocess.run(["dvc", "repro"], cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

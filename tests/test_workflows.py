@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, commit, shell, write_params
+from conftest import HEAD_ONLY, ROOT, commit, shell, write_params
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -39,7 +39,7 @@ def run_step(script: str, folder, **environment) -> subprocess.CompletedProcess:
 
 def test_a_pull_request_is_told_what_it_changes(copy):
     shell("git", "switch", "--quiet", "--create", "proposal", cwd=copy)
-    write_params(copy, lr=0.0001)
+    write_params(copy, **HEAD_ONLY, lr=0.0001)
     results = json.loads((copy / "metrics/test.json").read_text())
     (copy / "metrics/test.json").write_text(json.dumps({**results, "accuracy": results["accuracy"] / 2}))
     commit(copy, "slower")
@@ -54,5 +54,5 @@ def test_a_pull_request_is_told_what_it_changes(copy):
 def test_a_stale_lock_fails_the_build(copy):
     fresh = steps("tests")["dvc.lock fits code and parameters"]
     assert run_step(fresh, copy).returncode == 0
-    write_params(copy, lr=0.5)
+    write_params(copy, **HEAD_ONLY, lr=0.5)
     assert run_step(fresh, copy).returncode != 0

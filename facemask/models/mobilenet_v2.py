@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from facemask.errors import UserError
 from facemask.params import Params, weights_file
+from facemask.terminal import silenced
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,7 @@ def build(params: Params) -> "keras.Model":
     pixels = keras.Input((params.image_size, params.image_size, 3), dtype="uint8", name="pixels")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(pixels)
     try:
-        backbone = keras.applications.MobileNetV2(
+        network = keras.applications.MobileNetV2(
             input_tensor=scaled,
             alpha=params.alpha,
             include_top=False,
@@ -43,12 +44,13 @@ def build(params: Params) -> "keras.Model":
         ) from None
     if file:
         try:
-            backbone.load_weights(file)
+            with silenced():
+                network.load_weights(file)
         except (ValueError, OSError) as error:
             raise UserError(f"weights: {file} does not fit mobilenet_v2, alpha {params.alpha}: {error}") from None
     elif params.weights == "none":
-        for layer in backbone.layers:
+        for layer in network.layers:
             # Keras' 0.999 suits ImageNet; in a short training its averages would lag thousands of steps behind.
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = SCRATCH_MOMENTUM
-    return backbone
+    return keras.Model(pixels, network.output, name="mobilenet_v2")
