@@ -19,7 +19,7 @@ repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
 test: $(ENVIRONMENT) ## Run the tests and the linter
 	ruff check
 	ruff format --check
-	python -m pytest
+	python -m pytest --numprocesses 2
 
 ui: $(ENVIRONMENT) ## Open MLflow on the recorded runs
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000

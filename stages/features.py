@@ -6,8 +6,10 @@ exact, and what is left to train takes seconds. With `train_from: input` nothing
 folder holds only the name of the cut, and training reads the shards.
 """
 
+import contextlib
+import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,21 +22,29 @@ from facemask.reproducible import prepare_tensorflow, replacing, save_model
 if TYPE_CHECKING:
     import keras
 
+Engine = Callable[[np.ndarray, str], Iterator[np.ndarray]]
+
 GPU_BATCH = 256
 
 
-def on_processors(trunk: "keras.Model", pixels: np.ndarray, title: str) -> Iterator[np.ndarray]:
-    """The trunk's output through LiteRT, in batches."""
+@contextlib.contextmanager
+def on_processors(trunk: "keras.Model") -> Iterator[Engine]:
+    """Run the trunk through LiteRT, one process a core."""
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder, "trunk.tflite")
         converted.write_bytes(tflite.convert(trunk, "float32"))
-        yield from tflite.run(converted, pixels, title)
+        yield functools.partial(tflite.run, converted)
 
 
-def on_gpu(trunk: "keras.Model", pixels: np.ndarray, title: str) -> Iterator[np.ndarray]:
-    """The trunk's output through TensorFlow, in batches."""
-    for start in tqdm(range(0, len(pixels), GPU_BATCH), desc=title, unit="batch"):
-        yield trunk.predict_on_batch(pixels[start : start + GPU_BATCH])
+@contextlib.contextmanager
+def on_gpu(trunk: "keras.Model") -> Iterator[Engine]:
+    """Run the trunk through TensorFlow."""
+
+    def run(pixels: np.ndarray, title: str) -> Iterator[np.ndarray]:
+        for start in tqdm(range(0, len(pixels), GPU_BATCH), desc=title, unit="batch"):
+            yield trunk.predict_on_batch(pixels[start : start + GPU_BATCH])
+
+    yield run
 
 
 def apply(trunk: "keras.Model", source: Path, folder: Path) -> None:
@@ -42,14 +52,15 @@ def apply(trunk: "keras.Model", source: Path, folder: Path) -> None:
     import tensorflow as tf
 
     engine = on_gpu if tf.config.list_physical_devices("GPU") else on_processors
-    for split in shards.SPLITS:
-        pixels = shards.array(source, split)
-        features = shards.create(folder, split, (len(pixels), *trunk.output_shape[1:]), np.float32)
-        filled = 0
-        for part in engine(trunk, pixels, split):
-            features[filled : filled + len(part)] = part
-            filled += len(part)
-        features.flush()
+    with engine(trunk) as run:
+        for split in shards.SPLITS:
+            pixels = shards.array(source, split)
+            features = shards.create(folder, split, (len(pixels), *trunk.output_shape[1:]), np.float32)
+            filled = 0
+            for part in run(pixels, split):
+                features[filled : filled + len(part)] = part
+                filled += len(part)
+            features.flush()
 
 
 def main(source: Path, backbone_file: Path, features: Path) -> None:

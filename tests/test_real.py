@@ -26,7 +26,7 @@ def test_the_archive_preset_makes_a_good_model_from_a_few_photos(photos, shared,
     shutil.copy(ROOT / "presets/archive.yaml", folder / "params.yaml")
     commit(folder, "archive preset")
     weights = shared / "weights/mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
-    settings = [f"dataset.path={photos}", f"weights={weights}", "export.max_accuracy_drop=0.05"]
+    settings = [f"dataset.path={photos}", f"weights={weights}", "export.max_accuracy_drop=0.05", "epochs=2"]
     shell("dvc", "exp", "run", *(word for setting in settings for word in ("--set-param", setting)), cwd=folder)
     test = json.loads((folder / "metrics/test.json").read_text())
     export = json.loads((folder / "metrics/export.json").read_text())
