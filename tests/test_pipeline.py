@@ -83,6 +83,13 @@ def test_a_stage_is_called_with_the_files_it_declares(name):
     assert len(named) == len(inspect.signature(import_module(f"stages.{name}").main).parameters)
 
 
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_fresh_clone_lacks_an_output_of_every_stage(name):
+    """Else DVC would skip the stage there, since Git brought its outputs, and MLflow would never hear of it."""
+    outs = [out for kind in ("outs", "plots", "metrics") for out in PIPELINE[name].get(kind, [])]
+    assert any(isinstance(out, str) or next(iter(out.values())).get("cache", True) for out in outs)
+
+
 @pytest.fixture
 def reads(monkeypatch) -> set[str]:
     """The leaves of params.yaml that are read while the test runs, but not those that checking them reads."""
