@@ -4,6 +4,7 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help

@@ -82,7 +82,7 @@ def run(model: Path, inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
     ndarray (m, ...)
         Outputs of the next m rows, in order.
     """
-    changed_ns = model.stat().st_mtime_ns
+    model, changed_ns = model.absolute(), model.stat().st_mtime_ns
     starts = range(0, len(inputs), ROWS_A_TASK)
     tasks = (joblib.delayed(infer)(model, changed_ns, inputs[start : start + ROWS_A_TASK]) for start in starts)
     with joblib.parallel_config("loky", inner_max_num_threads=1):

@@ -55,8 +55,8 @@ def store() -> Iterator[str]:
     if uri:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        mlflow.set_experiment(EXPERIMENT)
-        yield mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
+        mlflow.set_tracking_uri(uri)
+        yield mlflow.set_experiment(EXPERIMENT).experiment_id
         return
     with FileLock(root() / "mlflow.db.lock"):
         mlflow.set_tracking_uri(f"sqlite:///{root() / 'mlflow.db'}")

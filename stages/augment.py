@@ -72,7 +72,7 @@ def write_shard(folder: Path, split: str, raw: Path, photos: pd.DataFrame, setti
     copies = augment.copies if split == "train" else 0
     pixels = shards.create(folder, split, (len(photos) * (1 + copies), size, size, 3), np.uint8)
     parts = [photos[start : start + PHOTOS_A_TASK] for start in range(0, len(photos), PHOTOS_A_TASK)]
-    work = (joblib.delayed(prepare)(raw, part, size, copies, augment, settings.seed) for part in parts)
+    work = (joblib.delayed(prepare)(raw.absolute(), part, size, copies, augment, settings.seed) for part in parts)
     filled = 0
     with tqdm(total=len(photos), desc=split, unit="photo") as progress:
         for part in joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator")(work):

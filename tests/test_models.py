@@ -60,7 +60,7 @@ def test_every_offered_cut_works(backbone):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("block_99", "has no layer 'block_99'"), ("block_14_depthwise", "a connection skips over block_14_depthwise")],
+    [("block_99", "has no layer 'block_99'"), ("block_14_depthwise", "cannot start at block_14_depthwise")],
 )
 def test_a_cut_that_cannot_be_is_one_line_that_offers_others(name, message, backbone):
     with pytest.raises(UserError, match=message) as caught:

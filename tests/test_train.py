@@ -18,12 +18,12 @@ def settings(tmp_path) -> params.Params:
     return loaded
 
 
-def features(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def features(count: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """Three clouds of points in 16 dimensions."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count).astype(np.int32)
     centres = np.random.default_rng(99).normal(size=(3, 16))
-    return (centres[labels] + rng.normal(0, 0.5, (count, 16))).astype(np.float32), labels
+    return (centres[labels] + rng.normal(0, noise, (count, 16))).astype(np.float32), labels
 
 
 def head(units: list[int]):
@@ -43,10 +43,12 @@ def test_a_head_learns(units, schedule, settings):
 
 def test_the_best_epoch_is_kept(settings):
     model = head([64])
-    validation = features(100, 2)
-    history = fit(model, features(40, 1), validation, settings.model_copy(update={"lr": 0.3, "epochs": 15}))
-    loss, _ = model.evaluate(*validation, verbose=0)
+    validation = features(100, 2, noise=2.0)
+    history = fit(model, features(40, 1, noise=2.0), validation, settings.model_copy(update={"lr": 0.3, "epochs": 15}))
+    balanced = class_weights(validation[1], settings.class_weights)
+    loss, _ = model.evaluate(*validation, sample_weight=balanced, verbose=0)
     assert loss == pytest.approx(history.val_loss.min(), rel=1e-3)
+    assert history.val_loss.iloc[-1] > 1.1 * loss
 
 
 def test_the_same_seed_gives_the_same_weights(settings):

@@ -34,7 +34,7 @@ def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None",
     Raises
     ------
     UserError
-        If there is no such layer, or a connection skips over the cut.
+        If there is no such layer, or it has no weights, or a connection skips over it.
     """
     import keras
 
@@ -42,45 +42,30 @@ def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None",
         return backbone, None
     if train_from == "input":
         return None, backbone
-    places = {layer.name: position for position, layer in enumerate(backbone.layers)}
-    if train_from not in places:
-        raise UserError(
-            f"train_from: {backbone.name} has no layer {train_from!r}; give head, input or one of: "
-            + ", ".join(cut_names(backbone))
-        )
-    if train_from not in cut_names(backbone):
-        raise UserError(
-            f"train_from: a connection skips over {train_from}; give head, input or one of: "
-            + ", ".join(cut_names(backbone))
-        )
+    offered = cut_names(backbone)
+    if train_from not in offered:
+        known = train_from in {layer.name for layer in backbone.layers}
+        problem = f"cannot start at {train_from}" if known else f"has no layer {train_from!r}"
+        raise UserError(f"train_from: {backbone.name} {problem}; give head, input or one of: {', '.join(offered)}")
     boundary = backbone.get_layer(train_from).input
-    trunk = keras.Model(backbone.input, boundary, name="trunk")
-    top = keras.Model(boundary, backbone.output, name="top")
-    return trunk, top
+    return keras.Model(backbone.input, boundary, name="trunk"), keras.Model(boundary, backbone.output, name="top")
 
 
 def cut_names(backbone: "keras.Model") -> list[str]:
-    """The layers before which one tensor carries all that the rest of the network needs."""
-    places = {layer.name: position for position, layer in enumerate(backbone.layers)}
-    makers = {tensor_id(layer.output): places[layer.name] for layer in backbone.layers}
+    """The layers with weights before which one tensor carries all that the rest of the network needs."""
+
+    def inputs(layer: "keras.Layer") -> list[int]:
+        return [id(tensor) for tensor in (layer.input if isinstance(layer.input, list) else [layer.input])]
+
+    # Symbolic tensors are told apart by identity: comparing them would build a graph.
+    maker = {id(layer.output): position for position, layer in enumerate(backbone.layers)}
     names = []
-    for position, layer in enumerate(backbone.layers):
-        if position == 0 or isinstance(layer.input, list) or not layer.weights:
-            continue
-        crossing = {
-            tensor_id(tensor)
-            for later in backbone.layers[position:]
-            for tensor in (later.input if isinstance(later.input, list) else [later.input])
-            if makers[tensor_id(tensor)] < position
-        }
-        if crossing == {tensor_id(layer.input)}:
+    for position, layer in enumerate(backbone.layers[1:], start=1):
+        behind = backbone.layers[position:]
+        crossing = {tensor for later in behind for tensor in inputs(later) if maker[tensor] < position}
+        if layer.weights and crossing == set(inputs(layer)):
             names.append(layer.name)
     return names
-
-
-def tensor_id(tensor: "keras.KerasTensor") -> int:
-    """Keras compares symbolic tensors by building a graph, so identity stands for equality."""
-    return id(tensor)
 
 
 def build_trainable(
