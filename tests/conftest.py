@@ -12,6 +12,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FACEMASK_SHARED", ROOT.parent / "shared"))
 
+# Users' machines write byte code beside the modules; the pipeline must not take it for a change.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 TINY = {
     "dataset.images": 60,
     "dataset.size": 40,
