@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test ui diff lock
+.PHONY: help repro test slow ui diff lock
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -21,6 +21,9 @@ test: $(ENVIRONMENT) ## Run the tests and the linter
 	ruff check
 	ruff format --check
 	python -m pytest --numprocesses 2
+
+slow: $(ENVIRONMENT) ## Run the tests that take minutes
+	python -m pytest -m slow
 
 ui: $(ENVIRONMENT) ## Open MLflow on the recorded runs
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
