@@ -22,7 +22,7 @@ def test_shuffled_labels_fall_to_chance(tmp_path):
     for labels in ("true", "shuffled"):
         folder = tmp_path / labels
         folder.mkdir()
-        write_params(folder, dataset__images=900, dataset__size=64, image_size=64, epochs=6, patience=6, batch_size=32)
+        write_params(folder, dataset__images=1200, dataset__size=64, image_size=64, alpha=0.75, epochs=3, batch_size=32)
         run("fetch", folder)
         run("split", folder)
         if labels == "shuffled":
@@ -33,5 +33,4 @@ def test_shuffled_labels_fall_to_chance(tmp_path):
         for name in ("augment", "features", "train", "evaluate"):
             run(name, folder)
         accuracies[labels] = json.loads((folder / "metrics/test.json").read_text())["accuracy"]
-    assert accuracies["true"] > 0.8
-    assert accuracies["shuffled"] < 0.45
+    assert accuracies["true"] > 0.65 > 0.45 > accuracies["shuffled"], accuracies
