@@ -5,8 +5,10 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
-MAX_PIXELS = 100_000_000
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+MAX_PIXELS = 50_000_000
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff"}
+# Pillow goes by content, and would hand some formats to other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "AVIF", "TIFF")
 
 Image.MAX_IMAGE_PIXELS = None
 
@@ -24,7 +26,7 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
     Parameters
     ----------
     content : bytes
-        The file, in any format Pillow tells by its content.
+        The file, in any of `FORMATS`; its content tells which.
     at_least : int, optional
         A JPEG may be decoded smaller, with both sides still at least twice this many pixels.
 
@@ -36,7 +38,7 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
     if not content:
         raise ImageError("empty file")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width} x {image.height} pixels; {MAX_PIXELS:,} are allowed")
             if at_least:

@@ -36,16 +36,19 @@ class Section(BaseModel):
 class Dataset(Section):
     """Where the photos come from."""
 
-    source: Literal["demo", "archive"]
+    source: Literal["demo", "archive", "kaggle"]
     path: str | None
+    handle: Annotated[str, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*(/[1-9]\d*)?$")] | None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     images: Annotated[int, Field(ge=30)]
     size: Annotated[int, Field(ge=32, le=1024)]
 
     @model_validator(mode="after")
-    def archive_has_path(self) -> "Dataset":
+    def located(self) -> "Dataset":
         if self.source == "archive" and self.path is None:
             raise ValueError("source archive needs path: the zip or folder to read")
+        if self.source == "kaggle" and self.handle is None:
+            raise ValueError("source kaggle needs handle: owner/name/version")
         return self
 
 

@@ -46,6 +46,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8, line ends as they are."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode())
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON with sorted keys and floats rounded to `DECIMALS`."""
 
@@ -56,8 +62,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
             return [rounded(part) for part in value]
         return round(float(value), DECIMALS) if isinstance(value, float) else value
 
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(rounded(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(rounded(content), indent=2, sort_keys=True) + "\n")
 
 
 def write_csv(path: Path, table: "pandas.DataFrame") -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from facemask import cli, figures, models, params, shards, tracking
 from facemask.params import Params
-from facemask.reproducible import prepare_tensorflow, replacing, save_model, write_csv
+from facemask.reproducible import prepare_tensorflow, save_model, write_csv, write_text
 
 if TYPE_CHECKING:
     import keras
@@ -130,8 +130,7 @@ def main(
     seconds = time.perf_counter() - start
     model = models.join(trunk, trainable, settings.image_size)
     save_model(model, model_file)
-    with replacing(labels_file) as partial:
-        partial.write_text("".join(f"{label}\n" for label in classes), encoding="utf-8")
+    write_text(labels_file, "".join(f"{label}\n" for label in classes))
     write_csv(history_file, history)
     figures.curves(history, curves)
     best = history.loc[history.val_loss.idxmin()]

@@ -39,9 +39,9 @@ def changed(content: dict, changes: dict) -> dict:
     return content
 
 
-def write_params(folder: Path, **changes) -> None:
+def write_params(folder: Path, preset: str = "params.yaml", **changes) -> None:
     """Write the committed params.yaml, made tiny and then changed; `a__b` stands for `a.b`."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = yaml.safe_load((ROOT / preset).read_text())
     content = changed(content, TINY | {key.replace("__", "."): value for key, value in changes.items()})
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
@@ -50,7 +50,7 @@ def write_params(folder: Path, **changes) -> None:
 def isolated(tmp_path, monkeypatch):
     """Every test starts in an empty folder and knows no DVC run and no tracking server."""
     for name in list(os.environ):
-        if name.startswith(("DVC_", "MLFLOW_", "KAGGLE_")):
+        if name.startswith(("DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

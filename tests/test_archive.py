@@ -26,14 +26,14 @@ def test_the_same_members_give_the_same_bytes():
     assert Path("first.zip").read_bytes() == Path("second.zip").read_bytes()
 
 
-def test_the_fingerprint_is_of_the_content_not_the_packing():
+def test_the_contents_do_not_depend_on_the_packing():
     stored = zip_of(("a.jpg", b"one"), ("b.jpg", b"two"))
     packed = zip_of(("b.jpg", b"two"), ("a.jpg", b"one"), path=Path("p.zip"), compression=zipfile.ZIP_DEFLATED)
     other = zip_of(("a.jpg", b"one"), ("c.jpg", b"two"), path=Path("o.zip"))
     prints = []
     for path in (stored, packed, other):
         with Archive(path) as archive:
-            prints.append(archive.fingerprint())
+            prints.append(list(archive.contents()))
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -98,10 +98,16 @@ def test_an_encrypted_member_is_refused():
         Archive(RAW)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>Sign in</html>", b"PK\x03\x04 cut short"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short"])
 def test_what_is_no_zip_is_said(content):
     RAW.write_bytes(content)
     with pytest.raises(UserError, match=r"raw.zip is not a zip"):
+        Archive(RAW)
+
+
+def test_a_web_page_is_called_one():
+    RAW.write_bytes(b"<html>Sign in</html>")
+    with pytest.raises(UserError, match=r"raw.zip is a web page, not a zip"):
         Archive(RAW)
 
 

@@ -1,26 +1,29 @@
 """fetch: any source becomes one checked zip, and a failure leaves what was there."""
 
+import hashlib
+import json
 import shutil
 import zipfile
 from pathlib import Path
 
 from conftest import stage, write_params
 
-from facemask.archive import Archive, write_archive
+from facemask.archive import write_archive
 
 PHOTOS = [("with_mask/a.jpg", b"photo a"), ("without_mask/b.jpg", b"photo b")]
 RAW = Path("raw.zip")
+OUTPUTS = (RAW, "contents.csv", "source.json")
 
 
-def fingerprint(path: Path) -> str:
-    with Archive(path) as archive:
-        return archive.fingerprint()
+def fingerprint() -> str:
+    """The sha256 of the list of contents, as `sha256sum data/contents.csv` gives it."""
+    return hashlib.sha256(Path("contents.csv").read_bytes()).hexdigest()
 
 
 def test_the_demo_is_drawn_the_same_twice(tmp_path):
     write_params(tmp_path, dataset__images=30)
     for _ in range(2):
-        done = stage("fetch", RAW)
+        done = stage("fetch", *OUTPUTS)
         assert done.returncode == 0, done.stderr
         shutil.move(RAW, tmp_path / f"{len(list(tmp_path.glob('*.zip')))}.zip")
     first, second = sorted(tmp_path.glob("*.zip"))
@@ -35,31 +38,42 @@ def test_a_folder_and_a_zip_of_it_have_the_same_content(tmp_path):
     prints = []
     for path in ("photos", "photos.zip"):
         write_params(tmp_path, dataset__source="archive", dataset__path=path)
-        done = stage("fetch", RAW)
+        done = stage("fetch", *OUTPUTS)
         assert done.returncode == 0, done.stderr
-        prints.append(fingerprint(RAW))
+        prints.append(fingerprint())
         assert f"2 files, dataset.sha256: {prints[-1]}" in done.stdout
     assert prints[0] == prints[1]
+
+
+def test_what_the_zip_holds_and_where_it_is_from_are_written_down(tmp_path):
+    write_archive(Path("photos.zip"), PHOTOS)
+    write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip")
+    assert stage("fetch", *OUTPUTS).returncode == 0
+    rows = [f"{name},{len(content)},{hashlib.sha256(content).hexdigest()}\n" for name, content in PHOTOS]
+    assert Path("contents.csv").read_text() == "".join(["member,bytes,sha256\n", *rows])
+    assert json.loads(Path("source.json").read_text()) == {
+        "source": "archive", "name": "photos.zip", "version": None, "licence": None,
+        "files": 2, "bytes": 14, "sha256": fingerprint(),
+    }  # fmt: skip
 
 
 def test_other_content_than_pinned_is_refused_and_the_old_zip_stays(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
     RAW.write_bytes(b"what was there")
     write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip", dataset__sha256="0" * 64)
-    done = stage("fetch", RAW)
+    done = stage("fetch", *OUTPUTS)
     assert done.returncode == 1
     assert done.stderr.startswith(f"fetch: dataset.sha256 is {'0' * 64} but the files hash to ")
     assert done.stderr.count("\n") == 1
     assert RAW.read_bytes() == b"what was there"
-    write_params(
-        tmp_path, dataset__source="archive", dataset__path="photos.zip", dataset__sha256=fingerprint(Path("photos.zip"))
-    )
-    assert stage("fetch", RAW).returncode == 0
+    pin = done.stderr.split("hash to ")[1][:64]
+    write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip", dataset__sha256=pin)
+    assert stage("fetch", *OUTPUTS).returncode == 0
 
 
 def test_nothing_at_the_path_is_one_line(tmp_path):
     write_params(tmp_path, dataset__source="archive", dataset__path="nowhere.zip")
-    done = stage("fetch", RAW)
+    done = stage("fetch", *OUTPUTS)
     assert done.returncode == 1
     assert (
         done.stderr
@@ -72,7 +86,7 @@ def test_a_hostile_zip_never_becomes_the_output(tmp_path):
     with zipfile.ZipFile("photos.zip", "w") as archive:
         archive.writestr("../evil.jpg", b"x")
     write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip")
-    done = stage("fetch", RAW)
+    done = stage("fetch", *OUTPUTS)
     assert done.returncode == 1
     assert "member '../evil.jpg' climbs out" in done.stderr
     assert not RAW.exists()
@@ -82,4 +96,4 @@ def test_a_wrong_number_of_paths_says_how_to_call(tmp_path):
     write_params(tmp_path)
     done = stage("fetch")
     assert done.returncode == 1
-    assert done.stderr == "usage: python -m stages.fetch RAW\n"
+    assert done.stderr == "usage: python -m stages.fetch RAW CONTENTS SOURCE\n"

@@ -1,5 +1,9 @@
-"""Where photos come from: one module a source, each with `fetch(dataset, destination)`."""
+"""Where photos come from: one module a source.
 
-from facemask.sources import demo, local
+Each has `fetch(dataset, destination)`, which writes a zip and returns where it is from: its name,
+version and licence, as far as they are known.
+"""
 
-SOURCES = {"demo": demo.fetch, "archive": local.fetch}
+from facemask.sources import demo, kaggle, local
+
+SOURCES = {"demo": demo.fetch, "archive": local.fetch, "kaggle": kaggle.fetch}

@@ -7,10 +7,9 @@ from facemask.archive import LITTER, Archive, write_archive
 from facemask.errors import UserError
 from facemask.params import Dataset
 from facemask.repository import resolve
-from facemask.reproducible import replacing
 
 
-def fetch(dataset: Dataset, destination: Path) -> None:
+def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
     """Copy a zip, or pack a folder, after a look at every member.
 
     Raises
@@ -23,7 +22,8 @@ def fetch(dataset: Dataset, destination: Path) -> None:
         files = sorted(file for file in path.rglob("*") if file.is_file() and not LITTER & set(file.parts))
         write_archive(destination, ((file.relative_to(path).as_posix(), file.read_bytes()) for file in files))
     elif path.is_file():
-        with Archive(path), replacing(destination) as partial:
-            shutil.copyfile(path, partial)
+        with Archive(path):
+            shutil.copyfile(path, destination)
     else:
         raise UserError(f"dataset.path: there is nothing at {path}; give a zip or a folder of class folders")
+    return {"name": dataset.path, "version": None, "licence": None}

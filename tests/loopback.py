@@ -1,0 +1,142 @@
+"""A Kaggle of one's own on 127.0.0.1: the client's protocol, and every way it can go wrong.
+
+The API is reached as a proxy (the client knows no other address than its own); the storage to
+which it redirects stands on another port and is asked through the proxy first, directly when a
+transfer goes on. `scripts` say how the next requests are answered; used up, they are answered well.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SIGNATURE = "signed-with-a-secret"
+ANSWERS = {
+    "IntrospectToken": {"active": True, "username": "someone"},
+    "GetDataset": {"currentVersionNumber": 3},
+    "GetDatasetMetadata": {"info": {"licenses": [{"name": "CC0-1.0"}]}},
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status: int, content: bytes = b"", kind: str = "application/json", **headers) -> None:
+        self.send_response(status)
+        headers = {"Content-Type": kind, "Content-Length": len(content)} | headers
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def misbehaves(self, call: str) -> bool:
+        """Note the request, and answer it as the script says, if it does."""
+        kaggle = self.server.kaggle
+        kaggle.requests.append((call, dict(self.headers)))
+        script = kaggle.scripts.get(call, [])
+        self.act = script.pop(0) if script else ("well",)
+        match self.act:
+            case ("status", status, *headers):
+                self.answer(status, b"<Error>no</Error>", "text/xml", **dict(headers))
+            case ("page",):
+                self.answer(200, b"<html>Sign in to the network</html>", "text/html")
+            case ("silent",):
+                time.sleep(kaggle.patience)
+                self.close_connection = True
+            case _:
+                return False
+        return True
+
+    def do_POST(self):
+        kaggle = self.server.kaggle
+        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        call = urlsplit(self.path).path.rsplit("/", 1)[-1]
+        if self.misbehaves(call):
+            return
+        if kaggle.password and self.headers.get("Authorization") != kaggle.password:
+            self.answer(401, b'{"code": 401, "message": "Unauthenticated"}')
+        elif call == "DownloadDataset":
+            kaggle.questions.append(question)
+            location = f"http://127.0.0.1:{kaggle.storage.server_port}/archive.zip?sig={SIGNATURE}"
+            self.answer(302, Location=location)
+        else:
+            self.answer(200, json.dumps(ANSWERS[call]).encode())
+
+    def do_GET(self):
+        if self.misbehaves("archive.zip"):
+            return
+        kaggle = self.server.kaggle
+        content = kaggle.content
+        start = 0
+        asked = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if asked and self.headers.get("If-Range", kaggle.etag) == kaggle.etag:
+            start = int(asked[1])
+        status = 206 if start else 200
+        headers = {"Accept-Ranges": "bytes", "ETag": kaggle.etag, "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        promised = {"Content-Length": len(content) - start}
+        body = content[start:]
+        match self.act:
+            case ("cut" | "stall", until):
+                body = content[start:until]
+            case ("length", more):
+                promised["Content-Length"] += more
+            case ("corrupt",):
+                middle = len(content) // 2
+                body = content[start:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+        self.answer(status, body, "application/zip", **headers, **promised)
+        if self.act[0] == "stall":
+            self.wfile.flush()
+            time.sleep(kaggle.patience)
+        self.close_connection = True
+
+
+class Kaggle:
+    """The two servers, what they serve, what they were asked, and how they will behave."""
+
+    def __init__(self, content: bytes):
+        self.content, self.etag = content, '"one"'
+        self.password: str | None = None
+        self.patience = 8
+        self.requests: list[tuple[str, dict]] = []
+        self.questions: list[dict] = []
+        self.scripts: dict[str, list[tuple]] = {}
+        self.api, self.storage = self.serve(), self.serve()
+
+    def serve(self) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.kaggle, server.daemon_threads = self, True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """What leads the real client here, and to nobody's real account."""
+        return {
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "http_proxy": f"http://127.0.0.1:{self.api.server_port}",
+            "no_proxy": "127.0.0.1",
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "FACEMASK_TIMEOUT": "2",
+        }
+
+
+@contextmanager
+def kaggle(content: bytes) -> Iterator[Kaggle]:
+    """A server for the time of a test."""
+    servers = Kaggle(content)
+    try:
+        yield servers
+    finally:
+        for server in (servers.api, servers.storage):
+            server.shutdown()
+            server.server_close()

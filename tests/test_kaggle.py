@@ -1,0 +1,246 @@
+"""fetch from Kaggle: the real client, and a server that does what servers do."""
+
+import json
+import os
+import socket
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, checkout, shell, stage, write_params
+from loopback import SIGNATURE, Kaggle, kaggle
+
+from facemask.archive import write_archive
+from facemask.sources import demo
+
+OUTPUTS = ("raw.zip", "contents.csv", "source.json")
+HANDLE = "someone/masks/2"
+BEFORE = b"what was there before"
+MEGABYTE = 2**20
+NO_ACCOUNT = "no Kaggle account was found on this machine; give a token from https://www.kaggle.com/settings"
+BASIC, BEARER = "Basic c29tZW9uZTpzZWNyZXQ=", "Bearer secret"
+
+
+@pytest.fixture
+def server(tmp_path) -> Kaggle:
+    """Kaggle with a dataset of two files, five megabytes."""
+    write_archive(Path("served.zip"), [(f"data/{n}_mask/1.jpg", os.urandom(5 * MEGABYTE // 2)) for n in ("with", "no")])
+    with kaggle(Path("served.zip").read_bytes()) as servers:
+        yield servers
+
+
+def fetch(server: Kaggle, handle: str = HANDLE, sha256: str | None = None, **environment):
+    """Call the stage over an earlier output."""
+    write_params(Path(), dataset__source="kaggle", dataset__handle=handle, dataset__sha256=sha256)
+    for output in OUTPUTS:
+        Path(output).write_bytes(BEFORE)
+    home = Path("home")
+    home.mkdir(exist_ok=True)
+    return stage("fetch", *OUTPUTS, **server.environment(home.absolute()) | environment)
+
+
+def assert_fetched(done: subprocess.CompletedProcess, server: Kaggle) -> None:
+    assert done.returncode == 0, done.stderr
+    assert Path("raw.zip").read_bytes() == server.content
+    assert_clean()
+
+
+def assert_refused(done: subprocess.CompletedProcess, message: str) -> None:
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line and "B/s]" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("fetch: ")
+    assert message in lines[0]
+    assert all(Path(output).read_bytes() == BEFORE for output in OUTPUTS)
+    assert_clean()
+
+
+def assert_clean() -> None:
+    assert {path.name for path in Path().iterdir()} == {*OUTPUTS, "params.yaml", "served.zip", "home"}
+
+
+def test_a_pinned_version_is_fetched_and_recorded(server):
+    done = fetch(server)
+    assert_fetched(done, server)
+    assert "someone/masks, version 2, licence: CC0-1.0" in done.stdout
+    assert server.questions == [{"ownerSlug": "someone", "datasetSlug": "masks", "datasetVersionNumber": 2}]
+    source = json.loads(Path("source.json").read_text())
+    assert {key: source[key] for key in ("source", "name", "version", "licence", "files", "bytes")} == {
+        "source": "kaggle", "name": "someone/masks", "version": 2, "licence": "CC0-1.0",
+        "files": 2, "bytes": 2 * (5 * MEGABYTE // 2),
+    }  # fmt: skip
+    assert f"dataset.sha256: {source['sha256']}\n" in done.stdout
+    assert_fetched(fetch(server, sha256=source["sha256"]), server)
+
+
+def test_without_a_version_the_current_one_is_fetched_and_how_to_pin_it_is_said(server):
+    done = fetch(server, handle="someone/masks")
+    assert_fetched(done, server)
+    assert server.questions[0]["datasetVersionNumber"] == 3
+    assert "to get this version every time: dataset.handle: someone/masks/3\n" in done.stdout
+    assert json.loads(Path("source.json").read_text())["version"] == 3
+
+
+ARCHIVE, ASKED = "archive.zip", "DownloadDataset"
+
+
+@pytest.mark.parametrize(
+    ("call", "script"),
+    [
+        (ASKED, [("status", 429, ("Retry-After", 1))]),
+        (ASKED, [("status", 500)]),
+        (ASKED, [("silent",)]),
+        (ARCHIVE, [("status", 503)]),
+        (ARCHIVE, [("cut", 3 * MEGABYTE)]),
+        (ARCHIVE, [("stall", 3 * MEGABYTE)]),
+        (ARCHIVE, [("cut", 3 * MEGABYTE), ("status", 403), ("status", 403)]),
+    ],
+    ids=["429", "500", "silent once", "503", "cut", "stall", "cut and its address expired"],
+)
+def test_what_passes_is_waited_for(server, call, script):
+    server.scripts[call] = list(script)
+    assert_fetched(fetch(server), server)
+    assert not server.scripts[call]
+
+
+def test_a_cut_transfer_goes_on_where_it_stopped(server):
+    server.scripts[ARCHIVE] = [("cut", 3 * MEGABYTE)]
+    assert_fetched(fetch(server), server)
+    assert server.requests[-1][1]["Range"] == f"bytes={3 * MEGABYTE}-"
+
+
+@pytest.mark.parametrize(
+    ("call", "act", "message"),
+    [
+        (ASKED, ("status", 404), "Kaggle has no dataset someone/masks/2 (404); check owner, name and version"),
+        (ASKED, ("status", 401), f"shows someone/masks/2 to signed-in users alone (401), and {NO_ACCOUNT}"),
+        (ASKED, ("status", 403), f"shows someone/masks/2 to signed-in users alone (403), and {NO_ACCOUNT}"),
+        (ASKED, ("status", 429, ("Retry-After", 1)), "Kaggle asks for fewer requests (429); wait some minutes"),
+        (ASKED, ("status", 503), "Kaggle is in trouble (status 503); run it again later"),
+        (ASKED, ("page",), "raw.zip is a web page, not a zip"),
+        ("GetDatasetMetadata", ("page",), "something that is not Kaggle answered, perhaps a network's sign-in page"),
+        ("GetDatasetMetadata", ("silent",), f"silent for 2 s (ConnectionError); check network and proxy, and run it "
+         f"again; {NO_ACCOUNT}"),
+        (ARCHIVE, ("silent",), "silent for 2 s (ConnectionError); check network and proxy, and run it again"),
+        (ARCHIVE, ("cut", MEGABYTE), "one that broke off or was silent for 2 s (ChunkedEncodingError)"),
+        (ARCHIVE, ("length", 7), "one that broke off or was silent for 2 s (ChunkedEncodingError)"),
+        (ARCHIVE, ("length", -7), "raw.zip is not a zip, or is cut short; get it again"),
+        (ARCHIVE, ("corrupt",), "cannot be unpacked: Bad CRC-32"),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else None,
+)  # fmt: skip
+def test_what_does_not_pass_is_one_line_and_nothing_is_lost(server, call, act, message):
+    server.scripts[call] = [act] * 20
+    assert_refused(fetch(server), message)
+
+
+def test_nobody_at_the_address_is_one_line(server):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        assert_refused(fetch(server, http_proxy=address), "no connection to Kaggle")
+
+
+def test_other_content_of_the_same_length_is_told_by_its_pin(server):
+    with zipfile.ZipFile("other.zip", "w") as other, zipfile.ZipFile("served.zip") as served:
+        for name in served.namelist():
+            other.writestr(zipfile.ZipInfo(name), served.read(name)[::-1])
+    pin = fetch(server).stdout.split()[-1]
+    server.content = Path("other.zip").read_bytes()
+    Path("other.zip").unlink()
+    assert len(server.content) == len(Path("served.zip").read_bytes())
+    assert_refused(fetch(server, sha256=pin), f"dataset.sha256 is {pin} but the files hash to")
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "header"),
+    [
+        ("KAGGLE_API_TOKEN", "secret", BEARER),
+        ("home/.kaggle/access_token", "secret", BEARER),
+        ("home/.kaggle/access_token.txt", "secret", BEARER),
+        ("KAGGLE_USERNAME KAGGLE_KEY", "someone secret", BASIC),
+        ("home/.kaggle/kaggle.json", '{"username": "someone", "key": "secret"}', BASIC),
+        ("home/.config/kaggle/kaggle.json", '{"username": "someone", "key": "secret"}', BASIC),
+    ],
+)
+def test_credentials_are_found_in_every_place_the_client_knows(server, place, content, header):
+    server.password = header
+    environment = {}
+    if place.startswith("KAGGLE"):
+        environment = dict(zip(place.split(), content.split(), strict=True))
+    else:
+        Path(place).parent.mkdir(parents=True)
+        Path(place).write_text(content)
+    done = fetch(server, **environment)
+    assert_fetched(done, server)
+    assert "secret" not in done.stdout + done.stderr
+    assert all("Authorization" not in headers for call, headers in server.requests if call == ARCHIVE)
+
+
+def test_wrong_credentials_are_one_line_that_does_not_show_them(server):
+    server.password = BEARER
+    done = fetch(server, KAGGLE_API_TOKEN="wrong-and-private")
+    assert_refused(done, "Kaggle does not accept the credentials it got (401); give a token from")
+    assert "wrong-and-private" not in done.stdout + done.stderr
+
+
+def test_an_account_that_may_not_is_sent_to_the_terms(server):
+    server.scripts[ASKED] = [("status", 403)]
+    done = fetch(server, KAGGLE_API_TOKEN="secret")
+    assert_refused(done, "(403); open https://www.kaggle.com/datasets/someone/masks and accept its terms")
+
+
+@pytest.mark.parametrize("call", [ASKED, ARCHIVE])
+def test_no_secret_is_shown_not_even_to_those_who_look_for_a_fault(server, call):
+    server.scripts[call] = [("status", 403)] * 9 if call == ASKED else [("cut", MEGABYTE)] * 9
+    done = fetch(server, KAGGLE_API_TOKEN="secret-token", FACEMASK_DEBUG="1")
+    assert done.returncode == 1
+    assert "secret-token" not in done.stdout + done.stderr
+    assert SIGNATURE not in done.stdout + done.stderr
+
+
+def test_a_silent_server_does_not_hold_up_the_sign_in(server):
+    server.scripts["IntrospectToken"] = [("silent",)] * 9
+    assert_fetched(fetch(server, KAGGLE_API_TOKEN="secret"), server)
+
+
+def test_a_timeout_that_is_no_number_is_one_line(server):
+    assert_refused(fetch(server, FACEMASK_TIMEOUT="soon"), "FACEMASK_TIMEOUT is 'soon'; give the seconds")
+
+
+@pytest.mark.parametrize("handle", ["masks", "someone/masks/latest", "someone/masks/versions/1", "../masks"])
+def test_a_handle_that_is_none_is_one_line(server, handle):
+    assert_refused(fetch(server, handle=handle), f"params.yaml: dataset.handle: {handle!r} is not allowed")
+
+
+def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_asks_once(tmp_path, pretrained):
+    faces = [demo.draw_member(number, 40) for number in range(90)]
+    folders = {"with_mask": "WithMask", "without_mask": "WithoutMask"}
+    members = [
+        (f"Face Mask Dataset/{('Train', 'Train', 'Validation', 'Test')[n % 4]}/{folders[label]}/{n}.jpg", content)
+        for n, (label, content) in enumerate((name.split("/")[0], content) for name, content in faces)
+        if label in folders
+    ]
+    write_archive(tmp_path / "served.zip", members)
+    repository = checkout(tmp_path / "repository", preset="presets/kaggle-12k.yaml",
+                          weights=str(pretrained), train_from="head")  # fmt: skip
+    with kaggle((tmp_path / "served.zip").read_bytes()) as server:
+        environment = server.environment(tmp_path / "home") | {"KAGGLE_API_TOKEN": "secret-token"}
+        (tmp_path / "home").mkdir()
+        shell("dvc", "repro", cwd=repository, **environment)
+        assert len(server.questions) == 1
+        asked = len(server.requests)
+        assert "up to date" in shell("dvc", "repro", cwd=repository, **environment)
+        assert len(server.requests) == asked
+    assert len(list((repository / "models/tflite").glob("*.tflite"))) == 3
+    written = [path for path in repository.rglob("*") if path.is_file() and path.suffix != ".py"]
+    assert not [path for path in written if b"secret-token" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("kaggle-*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_names_one_version(preset):
+    dataset = yaml.safe_load(preset.read_text())["dataset"]
+    assert dataset["source"] == "kaggle"
+    assert dataset["handle"].count("/") == 2
