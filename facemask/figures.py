@@ -51,7 +51,7 @@ def curves(history: pd.DataFrame, path: Path) -> None:
     save(figure, path)
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[str], path: Path) -> None:
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[str], split: str, path: Path) -> None:
     """Counts, coloured by the share of each true class."""
     counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -62,7 +62,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[st
     for (row, column), count in np.ndenumerate(counts):
         tone = "white" if shares[row, column] > 0.5 else "#222222"
         axes.text(column, row, f"{count}\n{shares[row, column]:.1%}", ha="center", va="center", color=tone)
-    axes.set(xlabel="predicted", ylabel="true", title="confusion matrix, test split")
+    axes.set(xlabel="predicted", ylabel="true", title=f"confusion matrix, {split}")
     axes.set_xticks(range(len(classes)), classes, rotation=20, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.grid(visible=False)
@@ -70,30 +70,50 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[st
     save(figure, path)
 
 
-def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path: Path) -> None:
+def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
     """ROC of every class against the rest."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for index, label in enumerate(classes):
+        if len(np.unique(labels == index)) < 2:
+            continue
         false, true, _ = metrics.roc_curve(labels == index, probabilities[:, index])
         axes.plot(false, true, label=f"{label}  (area {metrics.auc(false, true):.4f})")
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, test split")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {split}")
     axes.legend(loc="lower right")
     save(figure, path)
 
 
-def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path: Path) -> None:
+def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
     """Precision over recall of every class against the rest."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for index, label in enumerate(classes):
         truth, confidence = labels == index, probabilities[:, index]
+        if len(np.unique(truth)) < 2:
+            continue
         precision, recall, _ = metrics.precision_recall_curve(truth, confidence)
         average = metrics.average_precision_score(truth, confidence)
         axes.plot(recall, precision, label=f"{label}  (average {average:.4f})")
-    axes.set(xlabel="recall", ylabel="precision", title="precision and recall, test split", ylim=(0, 1.03))
+    axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {split}", ylim=(0, 1.03))
     axes.legend(loc="lower left")
+    save(figure, path)
+
+
+def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
+    """How often the model is right by how sure it is; a dot's area is its number of photos."""
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":", label="what it says is what it gets")
+    axes.plot(table.confidence, table.accuracy, color=COLOURS[0], linewidth=1)
+    axes.scatter(table.confidence, table.accuracy, s=300 * table.photos / table.photos.max() + 8, color=COLOURS[0])
+    for bin_ in table.itertuples():
+        axes.annotate(
+            f"{bin_.photos}", (bin_.confidence, bin_.accuracy), (6, -10), textcoords="offset points", fontsize=7
+        )
+    axes.set(xlabel="confidence", ylabel="accuracy", title=f"reliability, {split}", xlim=(0.3, 1.03), ylim=(0, 1.05))
+    axes.legend(loc="lower right")
     save(figure, path)
 
 
@@ -139,4 +159,20 @@ def contact_sheet(originals: np.ndarray, copies: np.ndarray, path: Path) -> None
             show(axes, photo)
     grid[0, 0].set_title("photo", fontsize=9)
     grid[0, 1].set_title("augmented copies", fontsize=9)
+    save(figure, path)
+
+
+def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path: Path) -> None:
+    """Photos that are copies of each other, a group a row: its title, its photos, their captions."""
+    columns = max((len(photos) for _, photos, _ in rows), default=1)
+    figure = Figure(figsize=(1.5 * columns + 0.6, 1.75 * max(1, len(rows)) + 0.5), layout="constrained")
+    figure.suptitle("the largest groups of copies" if rows else "no photo has a copy", x=0.01, ha="left", fontsize=11)
+    grid = figure.subplots(max(1, len(rows)), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for line, (title, photos, captions) in zip(grid, rows, strict=False):
+        for axes, photo, caption in zip(line, photos, captions, strict=False):
+            axes.set_axis_on()
+            show(axes, photo, caption)
+        line[0].set_title(title, fontsize=9)
     save(figure, path)

@@ -61,8 +61,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
         scale = 255 / 65535 if values.max() > 255 else 1
         image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
     elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
     image = image.convert("RGB")
     image.info["exif"] = exif.tobytes()
     return image
@@ -76,3 +78,20 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
     ndarray (size, size, 3), uint8
     """
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def cut_out(content: bytes, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """Decode a photo and squeeze a region of it to a square.
+
+    Parameters
+    ----------
+    box : (left, top, right, bottom)
+        In pixels of the upright photo; four zeros are the whole photo.
+
+    Returns
+    -------
+    ndarray (size, size, 3), uint8
+    """
+    if not any(box):
+        return resize(decode(content, at_least=size), size)
+    return resize(decode(content).crop(box), size)

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -52,23 +52,47 @@ class Dataset(Section):
         return self
 
 
+class Other(Dataset):
+    """A further dataset, with its own place in the split."""
+
+    use: Literal["test", "train"]
+    path: str | None = None
+    handle: str | None = None
+    sha256: str | None = None
+    images: int = 300
+    size: int = 96
+
+
+class Survey(Section):
+    """What counts as a usable face, and what as a copy."""
+
+    classes: dict[str, list[str]]
+    margin: Annotated[Float, Field(ge=0, le=2)]
+    min_size: Count
+    copy_distance: Annotated[int, Field(ge=0, le=80)]
+    max_rejected: Extent
+
+    @model_validator(mode="after")
+    def classified(self) -> "Survey":
+        if len(self.classes) < 2:
+            raise ValueError("classes names fewer than two classes")
+        return self
+
+
 class Split(Section):
-    """Which photo goes where, and under which label."""
+    """Which face goes where."""
 
     method: Literal["random", "given"]
+    leaked: Literal["drop", "keep"]
     train: Share
     validation: Share
     test: Share
-    max_rejected: Extent
-    classes: dict[str, list[str]]
 
     @model_validator(mode="after")
     def whole(self) -> "Split":
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train, validation and test add up to {total:g}; they must add up to 1")
-        if len(self.classes) < 2:
-            raise ValueError("classes names fewer than two classes")
         return self
 
 
@@ -97,6 +121,14 @@ class Head(Section):
         return self
 
 
+class Decision(Section):
+    """From probabilities to a label."""
+
+    calibrate: bool
+    label: str
+    recall: Share | None
+
+
 class Export(Section):
     """What the exported model must hold."""
 
@@ -110,6 +142,8 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     threads: Count
     dataset: Dataset
+    others: dict[Annotated[str, Field(pattern=r"^\w[\w-]*$")], Other]
+    survey: Survey
     split: Split
     image_size: Annotated[int, Field(ge=32, le=1024)]
     augment: Augment
@@ -124,6 +158,7 @@ class Params(Section):
     patience: Count
     batch_size: Count
     class_weights: bool
+    decision: Decision
     export: Export
 
     @model_validator(mode="after")
@@ -135,11 +170,23 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def names_differ(self) -> "Params":
+        if taken := {"dataset", "train", "validation", "test"} & set(self.others):
+            raise ValueError(f"others: {sorted(taken)[0]} is the name of a split; choose another")
+        if self.decision.label not in self.survey.classes:
+            raise ValueError(
+                f"decision.label: {self.decision.label} is none of survey.classes ({', '.join(self.survey.classes)})"
+            )
+        return self
+
 
 def keys_of(model: type[BaseModel], location: tuple) -> list[str]:
     """The keys allowed beside the one at location."""
     for part in location[:-1]:
-        model = model.model_fields[part].annotation
+        if part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            model = get_args(annotation)[-1] if get_args(annotation) else annotation
     return list(model.model_fields)
 
 

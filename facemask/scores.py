@@ -6,27 +6,158 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
+ROUNDS, ROUNDS_AT_ONCE = 2000, 100
+BINS = 15
 
-def score(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict[str, Any]:
-    """Loss, accuracy and, overall (mean over classes) and per class, what scikit-learn offers.
+
+def decide(probabilities: np.ndarray, classes: list[str], label: str, threshold: float | None) -> np.ndarray:
+    """The class of every row of probabilities (n, classes), as indices (n,).
+
+    Without a threshold it is the likeliest. With one it is `label` wherever that has at least this
+    probability, and the likeliest of the others elsewhere.
+    """
+    if threshold is None:
+        return probabilities.argmax(axis=1)
+    index = classes.index(label)
+    others = np.where(np.arange(len(classes)) == index, -1.0, probabilities).argmax(axis=1)
+    return np.where(probabilities[:, index] >= threshold, index, others)
+
+
+def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:
+    """The largest threshold at which at least this share of the positives is found.
+
+    Parameters
+    ----------
+    labels : ndarray (n,), bool
+        At least one is true.
+    probabilities : ndarray (n,), float
+        Of being true.
+    recall : float
+        Above 0, up to 1.
+    """
+    found = np.sort(probabilities[labels])[::-1]
+    return float(found[int(np.ceil(recall * len(found))) - 1])
+
+
+def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """By what the logits must be divided for the probabilities to mean what they say.
+
+    It has the least cross-entropy on data that was not trained on (C. Guo et al., "On calibration of
+    modern neural networks", ICML 2017). Where nothing is wrong there, the least would be at 0; so the
+    targets are not 0 and 1, but what the number of photos can support (J. Platt, "Probabilistic
+    outputs for support vector machines", 1999).
 
     Parameters
     ----------
     labels : ndarray (n,), int
+    probabilities : ndarray (n, classes), float
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    count = probabilities.shape[1]
+    counts = np.bincount(labels, minlength=count)[labels]
+    sure = (counts + 1) / (counts + count)
+    targets = np.tile(((1 - sure) / (count - 1))[:, None], count)
+    targets[np.arange(len(labels)), labels] = sure
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+
+    def loss(exponent: float) -> float:
+        return -np.mean(np.sum(targets * log_softmax(logits / np.exp(exponent), axis=1), axis=1))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """How often the likeliest class is right, by how likely it is said to be.
+
+    Columns confidence, accuracy (means) and photos of each of `BINS` equally wide bins that is not empty.
+    """
+    confidence = probabilities.max(axis=1)
+    table = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels, "photos": 1})
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return table.groupby(bins).agg({"confidence": "mean", "accuracy": "mean", "photos": "sum"}).reset_index(drop=True)
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Expected calibration error: how far confidence and accuracy are apart, on average over the photos."""
+    table = reliability(labels, probabilities)
+    return float(np.average((table.confidence - table.accuracy).abs(), weights=table.photos))
+
+
+def summary(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy, and means over the classes that occur, of confusion matrices (..., true, predicted)."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    photos, guesses = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    present = photos > 0
+    recall = right / np.maximum(photos, 1)
+    precision = right / np.maximum(guesses, 1)
+    f1 = 2 * right / np.maximum(photos + guesses, 1)
+    means = {"balanced_accuracy": recall, "recall": recall, "precision": precision, "f1": f1}
+    return {"accuracy": right.sum(axis=-1) / confusion.sum(axis=(-2, -1))} | {
+        name: (values * present).sum(axis=-1) / present.sum(axis=-1) for name, values in means.items()
+    }
+
+
+def intervals(
+    labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, classes: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """95 % bootstrap intervals of what `summary` gives.
+
+    Whole groups are drawn, since copies of one photo are one observation (B. Efron, R. Tibshirani, "An
+    introduction to the bootstrap", 1993; groups: C. Field, A. Welsh, "Bootstrapping clustered data", 2007).
+
+    Parameters
+    ----------
+    labels, predicted : ndarrays (n,), int
+    groups : ndarray (n,)
+        Equal for copies of one photo.
+    """
+    names, which = np.unique(groups, return_inverse=True)
+    confusion = np.zeros((len(names), classes, classes))
+    np.add.at(confusion, (which, labels, predicted), 1)
+    flat, rng = confusion.reshape(len(names), -1), np.random.default_rng(seed)
+    rounds = [
+        summary((rng.multinomial(len(names), [1 / len(names)] * len(names), ROUNDS_AT_ONCE) @ flat)
+                .reshape(-1, classes, classes))
+        for _ in range(ROUNDS // ROUNDS_AT_ONCE)
+    ]  # fmt: skip
+    drawn = {name: np.concatenate([one[name] for one in rounds]) for name in rounds[0]}
+    return {
+        name: dict(zip(("low", "high"), map(float, np.quantile(values, [0.025, 0.975])), strict=True))
+        for name, values in drawn.items()
+    }
+
+
+def score(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    groups: np.ndarray,
+    classes: list[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Everything that is said of a classifier on one set of photos.
+
+    Parameters
+    ----------
+    labels, predicted : ndarrays (n,), int
         Indices into classes.
     probabilities : ndarray (n, classes), float
         Rows add up to 1.
+    groups : ndarray (n,)
+        Equal for copies of one photo.
     """
-    predicted = probabilities.argmax(axis=1)
-    table = report(labels, probabilities, classes)
+    table = report(labels, probabilities, predicted, classes)
     present = table.photos > 0
-    names = ["precision", "recall", "f1", "roc_auc", "average_precision"]
     return {
         "photos": len(labels),
         "loss": float(metrics.log_loss(labels, probabilities, labels=range(len(classes)))),
+        "calibration_error": calibration_error(labels, probabilities),
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "balanced_accuracy": float(table.recall[present].mean()),
-        **table[names].mean().to_dict(),
+        **table.loc[present, ["precision", "recall", "f1", "roc_auc", "average_precision"]].mean().to_dict(),
+        "interval": intervals(labels, predicted, groups, len(classes), seed),
         "per_class": {
             row.pop("class"): {name: value for name, value in row.items() if not np.isnan(value)}
             for row in table.to_dict("records")
@@ -34,7 +165,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> 
     }
 
 
-def report(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
+def report(labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray, classes: list[str]) -> pd.DataFrame:
     """The classification report: a row a class, each class against the rest.
 
     Columns class, precision, recall, f1, photos, roc_auc, average_precision; the last two are
@@ -42,7 +173,7 @@ def report(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) ->
     """
     indices = range(len(classes))
     precision, recall, f1, photos = metrics.precision_recall_fscore_support(
-        labels, probabilities.argmax(axis=1), labels=indices, zero_division=0
+        labels, predicted, labels=indices, zero_division=0
     )
     table = pd.DataFrame({"class": classes, "precision": precision, "recall": recall, "f1": f1, "photos": photos})
     for name, measure in (("roc_auc", metrics.roc_auc_score), ("average_precision", metrics.average_precision_score)):

@@ -1,9 +1,11 @@
 """Large arrays on disk: for each split one array with a row a photo, and one table that says which.
 
 A folder of shards holds `SPLIT.npy` and `SPLIT.csv`; a folder of features holds `SPLIT.npy` with
-the same rows. Arrays are memory-mapped, so what a stage needs of memory does not grow with them.
+the same rows. A dataset that is only tested on is a split of its own name. Arrays are memory-mapped,
+so what a stage needs of memory does not grow with them.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,28 @@ import pandas as pd
 from facemask.reproducible import write_csv
 
 SPLITS = ("train", "validation", "test")
+TEXT = {"source": str, "member": str, "label": str, "group": str, "sha256": str}
 
 
-def create(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
-    """Make a split's array, to be filled row by row."""
+def elsewhere(names: Iterable[str]) -> list[str]:
+    """The splits that are other datasets, sorted."""
+    return sorted(set(names) - set(SPLITS))
+
+
+def names(folder: Path) -> list[str]:
+    """The splits in a folder: training, validation and test, then the other datasets."""
+    return [*SPLITS, *elsewhere(path.stem for path in folder.glob("*.npy"))]
+
+
+def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]) -> None:
+    """Write a split's array from parts of it, each a number of rows, in order."""
     folder.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(folder / f"{split}.npy", mode="w+", dtype=dtype, shape=shape)
+    whole = np.lib.format.open_memmap(folder / f"{split}.npy", mode="w+", dtype=dtype, shape=shape)
+    filled = 0
+    for part in parts:
+        whole[filled : filled + len(part)] = part
+        filled += len(part)
+    whole.flush()
 
 
 def array(folder: Path, split: str) -> np.memmap:
@@ -31,10 +49,15 @@ def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
 
 
 def rows(folder: Path, split: str) -> pd.DataFrame:
-    """A split's table: member, label, copy (0 for the photo itself)."""
-    return pd.read_csv(folder / f"{split}.csv", dtype={"member": str, "label": str}, keep_default_na=False)
+    """A split's table: source, member, label, group, copy (0 for the face itself)."""
+    return pd.read_csv(folder / f"{split}.csv", dtype=TEXT, keep_default_na=False)
 
 
 def labels(folder: Path, split: str, classes: list[str]) -> np.ndarray:
     """A split's labels as indices into classes, int32 (rows,)."""
     return pd.Categorical(rows(folder, split).label, categories=classes).codes.astype(np.int32)
+
+
+def read_labels(file: Path) -> list[str]:
+    """The classes in the order of the model's outputs, a line each."""
+    return file.read_text(encoding="utf-8").splitlines()

@@ -1,11 +1,14 @@
-"""Make every photo the size the network takes, and add altered copies of the training photos.
+"""Make every face the size the network takes, and add altered copies of those that are trained on.
 
-Reads the zip and the manifest; writes a shard a split, uint8, and a contact sheet. A copy is drawn
-from (seed, photo, number of the copy): order and number of workers do not matter.
+Reads the zip, the other datasets and the manifest; writes a shard a split, uint8, and a contact
+sheet. A copy is drawn from (seed, face, number of the copy): order and number of workers do not
+matter.
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import joblib
@@ -15,11 +18,11 @@ from tqdm import tqdm
 
 from facemask import cli, figures, images, params, shards
 from facemask.archive import kept_open
-from facemask.params import Augment
+from facemask.params import Augment, Params
 from facemask.reproducible import replacing
 
-PHOTOS_A_TASK = 64
-SHEET_PHOTOS, SHEET_COPIES = 5, 6
+FACES_A_TASK = 64
+SHEET_FACES, SHEET_COPIES = 5, 6
 
 
 def alter(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
@@ -43,63 +46,61 @@ def alter(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.
     return cv2.convertScaleAbs(moved, alpha=gain)
 
 
-def generator(seed: int, sha256: str, copy: int) -> np.random.Generator:
-    """The random numbers of one copy of one photo."""
-    return np.random.default_rng([seed, int(sha256, 16), copy])
+def generator(seed: int, face: Any, copy: int) -> np.random.Generator:
+    """The random numbers of one copy of one face."""
+    return np.random.default_rng([seed, int(face.sha256, 16), face.left, face.top, copy])
 
 
-def versions(content: bytes, sha256: str, size: int, copies: int, augment: Augment, seed: int) -> np.ndarray:
-    """A photo and its copies: (1 + copies, size, size, 3), uint8."""
-    photo = images.resize(images.decode(content, at_least=size), size)
-    return np.stack([photo, *(alter(photo, augment, generator(seed, sha256, n + 1)) for n in range(copies))])
-
-
-def prepare(raw: Path, photos: pd.DataFrame, size: int, copies: int, augment: Augment, seed: int) -> np.ndarray:
-    """The versions of some photos, one after the other."""
+def prepare(archives: dict[str, Path], faces: pd.DataFrame, settings: Params, copies: int) -> np.ndarray:
+    """Each face followed by its altered copies: (faces * (1 + copies), size, size, 3), uint8."""
     cv2.setNumThreads(1)
-    archive = kept_open(raw, raw.stat().st_mtime_ns)
-    return np.concatenate(
-        [
-            versions(archive.read(photo.member), photo.sha256, size, copies, augment, seed)
-            for photo in photos.itertuples()
-        ]
-    )
+    pixels = []
+    for face in faces.itertuples():
+        path = archives[face.source]
+        content = kept_open(path, path.stat().st_mtime_ns).read(face.member)
+        box = (face.left, face.top, face.right, face.bottom)
+        original = images.cut_out(content, box, settings.image_size)
+        numbers = range(1, 1 + copies)
+        pixels += [original, *(alter(original, settings.augment, generator(settings.seed, face, n)) for n in numbers)]
+    return np.stack(pixels)
 
 
-def write_shard(folder: Path, split: str, raw: Path, photos: pd.DataFrame, settings: params.Params) -> None:
-    """Write a split's array and its table; only training photos get copies."""
-    size, augment = settings.image_size, settings.augment
-    copies = augment.copies if split == "train" else 0
-    pixels = shards.create(folder, split, (len(photos) * (1 + copies), size, size, 3), np.uint8)
-    parts = [photos[start : start + PHOTOS_A_TASK] for start in range(0, len(photos), PHOTOS_A_TASK)]
-    work = (joblib.delayed(prepare)(raw.absolute(), part, size, copies, augment, settings.seed) for part in parts)
-    filled = 0
-    with tqdm(total=len(photos), desc=split, unit="photo") as progress:
-        for part in joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator")(work):
-            pixels[filled : filled + len(part)] = part
-            filled += len(part)
-            progress.update(len(part) // (1 + copies))
-    pixels.flush()
-    table = photos.loc[photos.index.repeat(1 + copies), ["member", "label"]]
-    shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + copies), len(photos))))
+def write_shard(folder: Path, split: str, archives: dict[str, Path], faces: pd.DataFrame, settings: Params) -> None:
+    """Write a split's array and its table; only what is trained on gets copies."""
+    copies = settings.augment.copies if split == "train" else 0
+    parts = [faces[start : start + FACES_A_TASK] for start in range(0, len(faces), FACES_A_TASK)]
+    work = (joblib.delayed(prepare)(archives, part, settings, copies) for part in parts)
+    done = joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator")(work)
+    shape = (len(faces) * (1 + copies), settings.image_size, settings.image_size, 3)
+    with tqdm(total=len(faces), desc=split, unit="face") as progress:
+
+        def counted() -> Iterator[np.ndarray]:
+            for part in done:
+                yield part
+                progress.update(len(part) // (1 + copies))
+
+        shards.fill(folder, split, shape, np.uint8, counted())
+    table = faces.loc[faces.index.repeat(1 + copies), ["source", "member", "label", "group"]]
+    shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + copies), len(faces))))
 
 
-def draw_sheet(raw: Path, photos: pd.DataFrame, settings: params.Params, sheet: Path) -> None:
-    """Show what augmentation does to a few training photos, classes in turn."""
-    turn = photos.groupby("label").cumcount()
-    chosen = photos.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(SHEET_PHOTOS)
-    pixels = prepare(raw, chosen, settings.image_size, SHEET_COPIES, settings.augment, settings.seed)
+def draw_sheet(archives: dict[str, Path], faces: pd.DataFrame, settings: Params, sheet: Path) -> None:
+    """Show what augmentation does to a few training faces, classes in turn."""
+    turn = faces.groupby("label").cumcount()
+    chosen = faces.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(SHEET_FACES)
+    pixels = prepare(archives, chosen, settings, SHEET_COPIES)
     pixels = pixels.reshape(len(chosen), 1 + SHEET_COPIES, *pixels.shape[1:])
     figures.contact_sheet(pixels[:, 0], pixels[:, 1:], sheet)
 
 
-def main(raw: Path, manifest: Path, folder: Path, sheet: Path) -> None:
+def main(raw: Path, others: Path, manifest: Path, folder: Path, sheet: Path) -> None:
     settings = params.load()
-    photos = pd.read_csv(manifest, dtype={"member": str, "label": str}, keep_default_na=False)
+    faces = pd.read_csv(manifest, dtype=shards.TEXT, keep_default_na=False)
+    archives = {"dataset": raw.absolute()} | {path.stem: path.absolute() for path in others.glob("*.zip")}
     with replacing(folder) as partial:
-        for split in shards.SPLITS:
-            write_shard(partial, split, raw, photos[photos.split == split], settings)
-    draw_sheet(raw, photos[photos.split == "train"], settings, sheet)
+        for split in [*shards.SPLITS, *shards.elsewhere(faces.split)]:
+            write_shard(partial, split, archives, faces[faces.split == split], settings)
+    draw_sheet(archives, faces[faces.split == "train"], settings, sheet)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,42 @@
-"""Examine the model on the test split.
+"""Examine the model on the test split, and on the other datasets that are there for it.
 
-Reads the model, its labels, the shards and the features; writes the scores, every single
-prediction, the classification report and the figures.
+Reads the model, its labels, its decision rule, the shards and the features; writes the scores,
+every single prediction, the classification report and the figures.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from facemask import cli, figures, params, scores, shards, tracking
+from facemask import cli, figures, models, params, scores, shards, tracking
 from facemask.reproducible import prepare_tensorflow, replacing, write_csv, write_json
 
 GRID_PHOTOS = 20
 
 
-def predict(model_file: Path, inputs: np.ndarray, settings: params.Params) -> np.ndarray:
-    """Probabilities (n, classes) by the trained part of the model; its trunk has already run."""
-    prepare_tensorflow(settings.seed, settings.threads)
-    import keras
-
-    trainable = keras.saving.load_model(model_file).get_layer("trainable")
-    starts = range(0, len(inputs), settings.batch_size)
-    return np.concatenate([trainable.predict_on_batch(inputs[start : start + settings.batch_size]) for start in starts])
-
-
-def tabulate(rows: pd.DataFrame, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """A row a photo: member, label, predicted, confidence, and the probability of each class."""
-    best = probabilities.argmax(axis=1)
-    table = pd.DataFrame(
-        {
-            "member": rows.member,
-            "label": rows.label,
-            "predicted": [classes[index] for index in best],
-            "confidence": probabilities.max(axis=1),
-        }
+def tabulate(rows: pd.DataFrame, probabilities: np.ndarray, predicted: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """A row a face: member, label, predicted, confidence, and the probability of each class."""
+    table = rows[["source", "member", "label", "group"]].assign(
+        predicted=[classes[index] for index in predicted],
+        confidence=probabilities[np.arange(len(predicted)), predicted],
     )
     return table.assign(**{f"p_{label}": probabilities[:, index] for index, label in enumerate(classes)})
 
 
-def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, seed: int, folder: Path) -> None:
-    """A random grid of test photos, and the mistakes of which the model was most certain."""
+def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, split: str, seed: int, folder: Path) -> None:
+    """A random grid of a split's photos, and the mistakes of which the model was most certain."""
     chosen = np.random.default_rng(seed).permutation(len(predictions))[:GRID_PHOTOS]
     wrong = predictions[predictions.label != predictions.predicted]
     worst = wrong.sort_values("confidence", ascending=False, kind="stable").index[:GRID_PHOTOS]
     for name, title, indices in (
-        ("test_photos.png", f"{len(chosen)} photos of the test split, drawn at random", chosen),
-        ("mistakes.png", f"{len(wrong)} of {len(predictions)} test photos wrong; the most confident first", worst),
+        (f"{split}_photos.png", f"{len(chosen)} photos of {split}, drawn at random", chosen),
+        (
+            f"{split}_mistakes.png",
+            f"{len(wrong)} of {len(predictions)} photos of {split} wrong; the most confident first",
+            worst,
+        ),
     ):
         part = predictions.loc[indices]
         figures.predictions_grid(
@@ -57,33 +47,52 @@ def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, seed: int, folder
 def main(
     model: Path,
     labels_file: Path,
+    decision_file: Path,
     source: Path,
     features: Path,
-    test: Path,
+    test_file: Path,
+    others_file: Path,
     predictions_file: Path,
-    report: Path,
+    others_predictions: Path,
+    report_file: Path,
     folder: Path,
 ) -> None:
     settings = params.load()
-    classes = labels_file.read_text(encoding="utf-8").split("\n")[:-1]
-    inputs = shards.array(source if settings.train_from == "input" else features, "test")
-    probabilities = predict(model, inputs, settings)
-    labels = shards.labels(source, "test", classes)
-    results = scores.score(labels, probabilities, classes)
-    predictions = tabulate(shards.rows(source, "test"), probabilities, classes)
-    table = scores.report(labels, probabilities, classes)
-    write_json(test, results)
-    write_csv(predictions_file, predictions)
-    write_csv(report, table)
+    classes = shards.read_labels(labels_file)
+    rule = json.loads(decision_file.read_text())
+    prepare_tensorflow(settings.seed, settings.threads)
+    import keras
+
+    trainable = keras.saving.load_model(model).get_layer("trainable")
+    inputs = source if settings.train_from == "input" else features
+    results, tables = {}, {}
     with replacing(folder) as partial:
         partial.mkdir()
-        figures.confusion_matrix(labels, probabilities.argmax(axis=1), classes, partial / "confusion_matrix.png")
-        figures.roc(labels, probabilities, classes, partial / "roc.png")
-        figures.precision_recall(labels, probabilities, classes, partial / "precision_recall.png")
-        draw_photos(predictions, shards.array(source, "test"), settings.seed, partial)
-    print(table.round(4).to_string(index=False))
-    print(f"test accuracy {results['accuracy']:.4f} on {len(labels)} photos")
-    tracking.record(model, "evaluate", {"test": results}, [test, predictions_file, report, folder])
+        for split in shards.names(source)[2:]:
+            probabilities = models.predict(trainable, shards.array(inputs, split), settings.batch_size)
+            predicted = scores.decide(probabilities, classes, rule["label"], rule["threshold"])
+            rows, labels = shards.rows(source, split), shards.labels(source, split, classes)
+            results[split] = scores.score(labels, probabilities, predicted, rows.group, classes, settings.seed)
+            tables[split] = tabulate(rows, probabilities, predicted, classes)
+            figures.confusion_matrix(labels, predicted, classes, split, partial / f"{split}_confusion_matrix.png")
+            figures.roc(labels, probabilities, classes, split, partial / f"{split}_roc.png")
+            figures.precision_recall(labels, probabilities, classes, split, partial / f"{split}_precision_recall.png")
+            figures.reliability(scores.reliability(labels, probabilities), split, partial / f"{split}_reliability.png")
+            draw_photos(tables[split], shards.array(source, split), split, settings.seed, partial)
+            if split == "test":
+                report = scores.report(labels, probabilities, predicted, classes)
+    elsewhere = {split: result for split, result in results.items() if split != "test"}
+    write_json(test_file, results["test"])
+    write_json(others_file, elsewhere)
+    write_csv(predictions_file, tables.pop("test"))
+    write_csv(others_predictions, pd.concat(tables.values()) if tables else pd.read_csv(predictions_file, nrows=0))
+    write_csv(report_file, report)
+    print(report.round(4).to_string(index=False))
+    for split, result in results.items():
+        low, high = result["interval"]["accuracy"].values()
+        print(f"{split}: accuracy {result['accuracy']:.4f} ({low:.4f} to {high:.4f}) on {result['photos']} photos")
+    files = [test_file, others_file, predictions_file, others_predictions, report_file, folder]
+    tracking.record(model, "evaluate", {"test": results["test"], **elsewhere}, files)
 
 
 if __name__ == "__main__":

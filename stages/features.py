@@ -53,14 +53,10 @@ def apply(trunk: "keras.Model", source: Path, folder: Path) -> None:
 
     engine = on_gpu if tf.config.list_physical_devices("GPU") else on_processors
     with engine(trunk) as run:
-        for split in shards.SPLITS:
+        for split in shards.names(source):
             pixels = shards.array(source, split)
-            features = shards.create(folder, split, (len(pixels), *trunk.output_shape[1:]), np.float32)
-            filled = 0
-            for part in run(pixels, split):
-                features[filled : filled + len(part)] = part
-                filled += len(part)
-            features.flush()
+            shape = (len(pixels), *trunk.output_shape[1:])
+            shards.fill(folder, split, shape, np.float32, run(pixels, split))
 
 
 def main(source: Path, backbone_file: Path, features: Path) -> None:

@@ -1,23 +1,20 @@
-"""Decide which photo is trained on, which picks the epoch, and which is the exam.
+"""Decide which face is trained on, which picks the epoch, and which is the exam.
 
-Reads the zip; writes the manifest, a row a readable photo, and the rejects with their reasons.
-Copies of one photo form a group, and a group never spans two splits: a model must not be examined
-on what it was taught.
+Reads the faces and the rejects; writes the manifest, a row a face, and what the data amounts to.
+A group of copies never spans two splits: a model must not be examined on what it was taught.
 """
 
-import hashlib
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from facemask import cli, images, params
-from facemask.archive import Archive
+from facemask import cli, params
 from facemask.errors import UserError
-from facemask.params import Split
-from facemask.reproducible import write_csv
+from facemask.params import Other, Split
+from facemask.reproducible import write_csv, write_json
 from facemask.shards import SPLITS
 
 SPLIT_FOLDERS = {
@@ -27,119 +24,139 @@ SPLIT_FOLDERS = {
 }  # fmt: skip
 
 
-def simple(name: str) -> str:
-    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case."""
-    return re.sub(r"[\W_]", "", name).casefold()
-
-
-def label_of(member: str, aliases: dict[str, str]) -> str | None:
-    """The class of the innermost folder that names one."""
-    folders = PurePosixPath(member).parent.parts
-    return next((aliases[simple(folder)] for folder in reversed(folders) if simple(folder) in aliases), None)
-
-
 def given_split(member: str) -> str | None:
     """The split of the outermost folder that names one."""
-    folders = PurePosixPath(member).parent.parts
-    return next((SPLIT_FOLDERS[simple(folder)] for folder in folders if simple(folder) in SPLIT_FOLDERS), None)
+    folders = (re.sub(r"[\W_]", "", folder).casefold() for folder in PurePosixPath(member).parent.parts)
+    return next((SPLIT_FOLDERS[folder] for folder in folders if folder in SPLIT_FOLDERS), None)
 
 
-def survey(raw: Path, split: Split) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read every photo once.
+def assign(faces: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.Series:
+    """Deal groups to splits so that each split gets its share of every class.
+
+    Every group, the largest first, goes where its classes are furthest behind their share. The
+    result depends on the seed and the faces, not on their order. Returns the split of every face.
+    """
+    groups = pd.crosstab(faces.group, faces.label).sort_index()
+    groups = groups.iloc[np.random.default_rng(seed).permutation(len(groups))]
+    groups = groups.loc[groups.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    names, targets = list(shares), np.array(list(shares.values()))[:, None]
+    totals = groups.sum().to_numpy()
+    counts = np.zeros((len(names), len(totals)))
+    chosen = {}
+    for group, faces_of_class in zip(groups.index, groups.to_numpy(), strict=True):
+        behind = targets * (counts.sum(axis=0) + faces_of_class) - counts
+        split = int(np.argmax(behind @ (faces_of_class / totals)))
+        counts[split] += faces_of_class
+        chosen[group] = names[split]
+    return faces.group.map(chosen)
+
+
+def leaked(faces: pd.DataFrame) -> pd.Series:
+    """Which faces are trained on, or pick the epoch, although a copy of theirs is in a later split."""
+    order = faces.split.map({"train": 0, "validation": 1, "test": 2})
+    return order < order.groupby(faces.group).transform("max")
+
+
+def deal(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, int]:
+    """Give every face of the dataset its split.
 
     Returns
     -------
-    (photos, rejects)
-        Columns member, label, group, sha256, width, height; and member, reason.
+    (faces, leaks)
+        The faces that stay; and how many have a copy in a later split if groups are not looked at.
+
+    Raises
+    ------
+    UserError
+        If the archive's own folders are to be kept, and a face is in none of them.
     """
-    aliases = {simple(alias): label for label, names in split.classes.items() for alias in (label, *names)}
-    photos, rejects = [], []
-    with Archive(raw) as archive:
-        members = [name for name in archive.names if PurePosixPath(name).suffix.lower() in images.SUFFIXES]
-        for member in tqdm(members, desc="read", unit="photo"):
-            label = label_of(member, aliases)
-            try:
-                if label is None:
-                    raise images.ImageError("in no folder that split.classes names")
-                content = archive.read(member)
-                width, height = images.decode(content).size
-            except (images.ImageError, UserError) as error:
-                rejects.append((member, str(error)))
-                continue
-            digest = hashlib.sha256(content).hexdigest()
-            photos.append((member, label, digest[:16], digest, width, height))
-    return (
-        pd.DataFrame(photos, columns=["member", "label", "group", "sha256", "width", "height"]),
-        pd.DataFrame(rejects, columns=["member", "reason"]),
-    )
+    if split.method == "given":
+        faces = faces.assign(split=faces.member.map(given_split))
+        if (strays := faces.member[faces.split.isna()]).size:
+            raise UserError(
+                f"split.method is given, but {strays.iloc[0]} is in no train, validation or test folder; "
+                "move it, or set split.method: random"
+            )
+        leaks = leaked(faces)
+        return (faces[~leaks] if split.leaked == "drop" else faces), int(leaks.sum())
+    shares = {"train": split.train, "validation": split.validation, "test": split.test}
+    alone = faces.assign(group=[f"{face.group}{face.sha256}{face.Index}" for face in faces.itertuples()])
+    leaks = leaked(faces.assign(split=assign(alone, shares, seed)))
+    return faces.assign(split=assign(faces, shares, seed)), int(leaks.sum())
 
 
-def assign(photos: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.Series:
-    """Deal groups to splits, class by class, so that each split gets its share of every class.
+def place(faces: pd.DataFrame, others: dict[str, Other], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
+    """Give every face its split: a dataset that is only tested on is a split by itself.
 
-    Every group goes where its class is furthest behind its share. The result depends on the
-    seed and the photos, not on their order. Returns the split of every photo.
+    What is trained on besides gives way where it has a copy in validation or test. Returns what `deal` does.
     """
-    groups = photos.groupby("group").agg(label=("label", "min"), size=("member", "size")).sort_index()
-    rng = np.random.default_rng(seed)
-    groups = groups.iloc[rng.permutation(len(groups))].sort_values("size", ascending=False, kind="stable")
-    names = list(shares)
-    targets = np.array(list(shares.values()))
-    chosen = {}
-    for _, members in groups.groupby("label"):
-        counts = np.zeros(len(names))
-        for group, size in members["size"].items():
-            total = counts.sum() + size
-            split = int(np.argmax(targets * total - counts))
-            counts[split] += size
-            chosen[group] = names[split]
-    return photos.group.map(chosen)
+    own, leaks = deal(faces[faces.source == "dataset"], split, seed)
+    examined = set(own.group[own.split != "train"])
+    parts = [own]
+    for name, other in others.items():
+        part = faces[faces.source == name]
+        if other.use == "train":
+            parts.append(part[~part.group.isin(examined)].assign(split="train"))
+        else:
+            parts.append(part.assign(split=name))
+    return pd.concat(parts), leaks
 
 
-def check(manifest: pd.DataFrame, classes: list[str], rejects: pd.DataFrame, max_rejected: float) -> None:
+def check(faces: pd.DataFrame, classes: list[str]) -> None:
     """Stop where training would be pointless.
 
     Raises
     ------
     UserError
-        If too many photos are rejected, or a class is missing from a split.
+        If a class is missing from a split.
     """
-    examined = len(manifest) + len(rejects)
-    if examined == 0:
-        raise UserError("the archive holds no images; give a zip or folder of class folders with photos")
-    if len(rejects) > max_rejected * examined:
-        first = "; ".join(f"{row.member}: {row.reason}" for row in rejects.head(10).itertuples())
-        raise UserError(
-            f"{len(rejects)} of {examined} photos rejected, split.max_rejected allows "
-            f"{max_rejected:.1%}; the first: {first}"
-        )
     for label in classes:
         for split in SPLITS:
-            if not ((manifest.label == label) & (manifest.split == split)).any():
-                found = int((manifest.label == label).sum())
+            if not ((faces.label == label) & (faces.split == split)).any():
+                found = int((faces.label == label).sum())
                 raise UserError(
                     f"class {label} has {found} photos, none of them in {split}; "
-                    "give more photos, larger shares, or take the class out of split.classes"
+                    "give more photos, larger shares, or take the class out of survey.classes"
                 )
 
 
-def main(raw: Path, manifest: Path, rejects: Path) -> None:
+def amounts(faces: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, leaks: int) -> dict[str, Any]:
+    """What the data is: counts by split and class, rejects, groups, copies and leaks."""
+    own = faces[faces.source == "dataset"]
+    photos = own.drop_duplicates("member")
+    taught = set(manifest.group[manifest.split == "train"])
+    tests = [name for name in manifest.split.unique() if name not in SPLITS]
+    return {
+        "faces": {
+            split: {label: int(count) for label, count in part.label.value_counts().items()}
+            for split, part in manifest.groupby("split")
+        },
+        "rejects": {kind: int(count) for kind, count in rejects.kind.value_counts().items()},
+        "photos": len(photos),
+        "groups": photos.group.nunique(),
+        "copies": {
+            "exact": len(photos) - photos.sha256.nunique(),
+            "near": photos.sha256.nunique() - photos.group.nunique(),
+        },
+        "groups_across_labels": int((own.groupby("group").label.agg("nunique") > 1).sum()),
+        "leaks": {"ungrouped": leaks, "left": int(leaked(manifest[manifest.split.isin(SPLITS)]).sum())},
+        "copies_of_training": {
+            name: int(manifest.group[manifest.split == name].isin(taught).sum()) for name in sorted(tests)
+        },
+    }
+
+
+def main(faces_file: Path, rejects_file: Path, manifest_file: Path, data: Path) -> None:
     settings = params.load()
-    split = settings.split
-    photos, rejected = survey(raw, split)
-    if split.method == "given":
-        photos["split"] = photos.member.map(given_split)
-        outside = photos.split.isna()
-        strays = photos.loc[outside, ["member"]].assign(reason="in no train, validation or test folder")
-        photos, rejected = photos[~outside], pd.concat([rejected, strays])
-    else:
-        shares = {"train": split.train, "validation": split.validation, "test": split.test}
-        photos["split"] = assign(photos, shares, settings.seed)
-    check(photos, list(split.classes), rejected, split.max_rejected)
-    write_csv(manifest, photos[["member", "label", "split", "group", "sha256", "width", "height"]])
-    write_csv(rejects, rejected)
-    print(pd.crosstab(photos.label, photos.split)[list(SPLITS)].to_string())
-    print(f"{len(photos) - photos.group.nunique()} exact copies kept beside their originals, {len(rejected)} rejected")
+    faces = pd.read_csv(faces_file, dtype={"member": str, "label": str, "group": str}, keep_default_na=False)
+    rejects = pd.read_csv(rejects_file, dtype=str, keep_default_na=False)
+    manifest, leaks = place(faces, settings.others, settings.split, settings.seed)
+    check(manifest, list(settings.survey.classes))
+    write_csv(manifest_file, manifest)
+    write_json(data, amounts(faces, manifest, rejects, leaks))
+    print(pd.crosstab(manifest.label, manifest.split).to_string())
+    crossing = "cross" if settings.split.method == "given" else "would cross, dealt photo by photo,"
+    print(f"{leaks} copies {crossing} from one split to a later one")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Train what the cut leaves trainable, and keep the epoch that validation likes best.
 
 Reads the shards, the features and the backbone; writes the whole classifier, its labels in the
-order of its outputs, the history and the curves. The test split is not read.
+order of its outputs, how to decide from its probabilities, the history and the curves. The test
+split is not read.
 """
 
 import sys
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from facemask import cli, figures, models, params, shards, tracking
-from facemask.params import Params
-from facemask.reproducible import prepare_tensorflow, save_model, write_csv, write_text
+from facemask import cli, figures, models, params, scores, shards, tracking
+from facemask.params import Decision, Params
+from facemask.reproducible import prepare_tensorflow, save_model, write_csv, write_json, write_text
 
 if TYPE_CHECKING:
     import keras
@@ -103,12 +104,32 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Params)
     return table
 
 
+def calibrate(trainable: "keras.Model", inputs: np.ndarray, labels: np.ndarray, batch_size: int) -> float:
+    """Divide the logits, in place, by the temperature that validation asks for; returns it."""
+    found = scores.temperature(labels, models.predict(trainable, inputs, batch_size))
+    last = trainable.get_layer("probabilities")
+    last.set_weights([weight / found for weight in last.get_weights()])
+    return found
+
+
+def decision(
+    labels: np.ndarray, probabilities: np.ndarray, classes: list[str], settings: Decision
+) -> dict[str, str | float | None]:
+    """The rule that makes a label of probabilities, chosen on validation."""
+    threshold = None
+    if settings.recall is not None:
+        index = classes.index(settings.label)
+        threshold = scores.threshold_for(labels == index, probabilities[:, index], settings.recall)
+    return {"label": settings.label, "recall": settings.recall, "threshold": threshold}
+
+
 def main(
     source: Path,
     features: Path,
     backbone_file: Path,
     model_file: Path,
     labels_file: Path,
+    decision_file: Path,
     history_file: Path,
     curves: Path,
 ) -> None:
@@ -128,15 +149,19 @@ def main(
     start = time.perf_counter()
     history = fit(trainable, train, validation, settings)
     seconds = time.perf_counter() - start
+    found = calibrate(trainable, *validation, settings.batch_size) if settings.decision.calibrate else 1.0
+    probabilities = models.predict(trainable, validation[0], settings.batch_size)
+    rule = decision(validation[1], probabilities, classes, settings.decision)
     model = models.join(trunk, trainable, settings.image_size)
     save_model(model, model_file)
     write_text(labels_file, "".join(f"{label}\n" for label in classes))
+    write_json(decision_file, rule | {"temperature": found})
     write_csv(history_file, history)
     figures.curves(history, curves)
     best = history.loc[history.val_loss.idxmin()]
     print(f"{len(history)} epochs, {seconds:.1f} s; kept {best.epoch:.0f}: validation accuracy {best.val_accuracy:.4f}")
     tracking.record_training(
-        model_file, model, settings, history, classes, seconds, [labels_file, history_file, curves]
+        model_file, model, settings, history, classes, seconds, [labels_file, decision_file, history_file, curves]
     )
 
 

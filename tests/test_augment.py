@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -27,11 +28,17 @@ def digests(folder: str) -> str:
 def prepare(**changes) -> None:
     write_archive(Path("raw.zip"), (demo.draw_member(index, 40) for index in range(60)))
     write_params(Path(), **changes)
-    assert stage("split", "raw.zip", "manifest.csv", "rejects.csv").returncode == 0
+    Path("others").mkdir()
+    for call in (
+        "survey raw.zip others faces.csv rejects.csv groups.png",
+        "split faces.csv rejects.csv manifest.csv data.json",
+    ):
+        done = stage(*call.split())
+        assert done.returncode == 0, done.stderr
 
 
 def augment(folder: str, **environment) -> None:
-    done = stage("augment", "raw.zip", "manifest.csv", folder, f"{folder}.png", **environment)
+    done = stage("augment", "raw.zip", "others", "manifest.csv", folder, f"{folder}.png", **environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -56,14 +63,17 @@ def test_only_training_photos_get_copies_and_each_photo_comes_first():
         assert pixels.shape[1:] == (32, 32, 3)
 
 
-def test_a_copy_depends_on_seed_photo_and_number(settings):
+def test_a_copy_depends_on_seed_face_and_number(settings):
     photo = np.asarray(demo.draw_face(np.random.default_rng(0), "with_mask", 32))
 
-    def drawn(*key) -> bytes:
-        return alter(photo, settings.augment, generator(*key)).tobytes()
+    def drawn(seed: int, sha256: str, left: int, number: int) -> bytes:
+        face = SimpleNamespace(sha256=sha256, left=left, top=0)
+        return alter(photo, settings.augment, generator(seed, face, number)).tobytes()
 
-    assert drawn(1, "ab", 1) == drawn(1, "ab", 1)
-    assert len({drawn(1, "ab", 1), drawn(2, "ab", 1), drawn(1, "cd", 1), drawn(1, "ab", 2)}) == 4
+    first = (1, "ab", 0, 1)
+    assert drawn(*first) == drawn(*first)
+    others = [(2, "ab", 0, 1), (1, "cd", 0, 1), (1, "ab", 5, 1), (1, "ab", 0, 2)]
+    assert len({drawn(*key) for key in (first, *others)}) == 5
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,9 +1,9 @@
 """export: the gate, and files that stand alone."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import HEAD_ONLY, shell, stage, write_params
@@ -40,18 +40,15 @@ def test_the_gate_names_what_lost_too_much():
 def test_a_shut_gate_leaves_the_old_files(copy):
     """Predictions that say the Keras model is always right make every variant look worse."""
     predictions = copy / "metrics/predictions.csv"
-    header, *lines = predictions.read_text().splitlines()
-    labels = (copy / "models/labels.txt").read_text().split()
-    perfect = [
-        ",".join([*line.split(",")[:4], *(str(int(line.split(",")[1] == label)) for label in labels)]) for line in lines
-    ]
-    shutil.copy(predictions, "perfect.csv")
-    Path("perfect.csv").write_text("\n".join([header, *perfect]) + "\n")
+    table = pd.read_csv(predictions)
+    for label in (copy / "models/labels.txt").read_text().split():
+        table[f"p_{label}"] = (table.label == label).astype(float)
+    table.to_csv("perfect.csv", index=False)
     write_params(copy, **HEAD_ONLY, export__max_accuracy_drop=0.0)
     before = shell("sha256sum", *sorted((copy / "models/tflite").iterdir()), cwd=copy)
     done = stage(
-        "export", "models/model.keras", "models/labels.txt", "data/shards", Path("perfect.csv").absolute(),
-        "models/tflite", "metrics/export.json", folder=copy,
+        "export", "models/model.keras", "models/labels.txt", "models/decision.json", "data/shards",
+        Path("perfect.csv").absolute(), "models/tflite", "metrics/export.json", folder=copy,
     )  # fmt: skip
     assert done.returncode == 1
     assert "of test accuracy; export.max_accuracy_drop allows 0.0" in done.stderr.splitlines()[-1]

@@ -23,8 +23,8 @@ def test_shuffled_labels_fall_to_chance(tmp_path):
         folder = tmp_path / labels
         folder.mkdir()
         write_params(folder, dataset__images=1200, dataset__size=64, image_size=64, alpha=0.75, epochs=3, batch_size=32)
-        run("fetch", folder)
-        run("split", folder)
+        for name in ("fetch", "others", "survey", "split"):
+            run(name, folder)
         if labels == "shuffled":
             manifest = pd.read_csv(folder / "data/manifest.csv")
             taught = manifest.split != "test"

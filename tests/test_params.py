@@ -29,9 +29,17 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path, written):
         ({"epochs": "ten"}, "epochs: 'ten' is not allowed: input should be a valid integer"),
         ({"epochs": True}, "epochs: True is not allowed"),
         ({"split__train": 0.9}, "split: train, validation and test add up to 1.1"),
-        ({"split__classes": {"mask": []}}, "fewer than two classes"),
+        ({"survey__classes": {"mask": []}}, "fewer than two classes"),
         ({"dataset__source": "kagle"}, "dataset.source: 'kagle' is not allowed"),
         ({"dataset__source": "archive"}, "dataset: source archive needs path"),
+        ({"dataset__source": "kaggle"}, "dataset: source kaggle needs handle"),
+        ({"others": {"voc": {"use": "test", "source": "archive"}}}, "others.voc: source archive needs path"),
+        (
+            {"others": {"voc": {"use": "test", "source": "demo", "pth": 1}}},
+            "pth is not a parameter; did you mean path?",
+        ),
+        ({"others": {"test": {"use": "test", "source": "demo"}}}, "others: test is the name of a split"),
+        ({"decision__label": "masked"}, "decision.label: masked is none of survey.classes"),
         ({"head__units": [64]}, "head: units and dropout must have the same length"),
         ({"train_from": "head"}, "would freeze untrained layers"),
         ({"lr_schedule": None}, "lr_schedule: None is not allowed"),
@@ -57,9 +65,13 @@ def test_a_missing_key_and_a_broken_file_are_one_line(tmp_path):
         params.load()
 
 
+NAMED_BY_USERS = ("classes", "others")
+
+
 def leaves(tree: dict, prefix: str = "") -> set[str]:
     nested = (
-        leaves(v, f"{prefix}{k}.") if isinstance(v, dict) and k != "classes" else {prefix + k} for k, v in tree.items()
+        leaves(v, f"{prefix}{k}.") if isinstance(v, dict) and k not in ("classes", "others") else {prefix + k}
+        for k, v in tree.items()
     )
     return set().union(*nested)
 

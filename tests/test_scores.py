@@ -5,12 +5,25 @@ import math
 import numpy as np
 import pytest
 
-from facemask.scores import report, score
+from facemask.scores import (
+    calibration_error,
+    decide,
+    intervals,
+    reliability,
+    report,
+    temperature,
+    threshold_for,
+)
+from facemask.scores import score as score_all
 
 CLASSES = ["bare", "masked"]
 LABELS = np.array([0, 0, 0, 0, 1, 1])
 CONFIDENCE = np.array([0.9, 0.8, 0.7, 0.4, 0.1, 0.6])
 PROBABILITIES = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict:
+    return score_all(labels, probabilities, probabilities.argmax(axis=1), np.arange(len(labels)), classes, 1)
 
 
 def test_two_classes_by_hand():
@@ -46,6 +59,82 @@ def test_a_class_without_photos_is_left_out_of_the_means_that_need_it():
 
 
 def test_the_report_has_a_row_a_class():
-    table = report(LABELS, PROBABILITIES, CLASSES)
+    table = report(LABELS, PROBABILITIES, PROBABILITIES.argmax(axis=1), CLASSES)
     assert table["class"].tolist() == CLASSES
     assert table.photos.tolist() == [4, 2]
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    """Each of 300 samples of 200 photos, three quarters of them right, gives an interval."""
+    rng, covered, labels = np.random.default_rng(0), 0, np.tile([0, 1], 100)
+    for trial in range(300):
+        predicted = np.where(rng.random(200) < 0.75, labels, 1 - labels)
+        interval = intervals(labels, predicted, np.arange(200), 2, trial)["accuracy"]
+        covered += interval["low"] <= 0.75 <= interval["high"]
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_copies_count_as_one_observation():
+    labels = np.tile([0, 1], 50)
+    predicted = np.where(np.random.default_rng(1).random(100) < 0.8, labels, 1 - labels)
+    single = intervals(labels, predicted, np.arange(100), 2, 1)["accuracy"]
+    copied = intervals(np.tile(labels, 9), np.tile(predicted, 9), np.tile(np.arange(100), 9), 2, 1)["accuracy"]
+    naive = intervals(np.tile(labels, 9), np.tile(predicted, 9), np.arange(900), 2, 1)["accuracy"]
+    width = {name: one["high"] - one["low"] for name, one in (("1", single), ("9", copied), ("naive", naive))}
+    assert width["9"] == pytest.approx(width["1"], rel=0.05)
+    assert width["naive"] < 0.5 * width["1"]
+
+
+def test_every_headline_has_an_interval_around_it():
+    result = score(LABELS, PROBABILITIES, CLASSES)
+    for name, interval in result["interval"].items():
+        assert interval["low"] <= result[name] <= interval["high"]
+    assert {"accuracy", "balanced_accuracy", "precision", "recall", "f1"} == set(result["interval"])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0, 2.5])
+def test_the_temperature_that_was_lost_is_found(true):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (4000, 3))
+    honest = softmax(logits)
+    labels = np.array([rng.choice(3, p=row) for row in honest])
+    told = softmax(logits * true)
+    assert temperature(labels, told) == pytest.approx(true, rel=0.1)
+    assert calibration_error(labels, honest) < 0.03
+    if true != 1:
+        assert calibration_error(labels, told) > 0.05
+
+
+def test_a_faultless_validation_does_not_make_the_model_certain():
+    labels = np.tile([0, 1], 50)
+    told = np.where(np.eye(2)[labels] == 1, 0.999999, 0.000001)
+    calm = softmax(np.log(told) / temperature(labels, told))
+    assert 0.97 < calm.max() < 0.995
+
+
+def test_reliability_counts_every_photo_once():
+    table = reliability(LABELS, PROBABILITIES)
+    assert table.photos.sum() == 6
+    assert (table.confidence.diff().dropna() > 0).all()
+
+
+def test_a_threshold_finds_as_much_as_was_asked_for():
+    rng = np.random.default_rng(5)
+    positive = rng.random(1000) < 0.3
+    probability = np.clip(rng.normal(np.where(positive, 0.6, 0.3), 0.15), 0, 1)
+    for recall in (0.5, 0.9, 0.99, 1.0):
+        threshold = threshold_for(positive, probability, recall)
+        assert (probability[positive] >= threshold).mean() >= recall
+        assert (probability[positive] > threshold).mean() < recall
+
+
+def test_a_threshold_decides_for_its_class_alone():
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.45, 0.3, 0.25], [0.2, 0.35, 0.45]])
+    classes = ["a", "b", "c"]
+    assert decide(probabilities, classes, "c", None).tolist() == [0, 0, 2]
+    assert decide(probabilities, classes, "c", 0.2).tolist() == [0, 2, 2]
+    assert decide(probabilities, classes, "c", 0.9).tolist() == [0, 0, 1]

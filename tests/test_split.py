@@ -1,6 +1,8 @@
 """split: every photo in one place, each class in its share, no copy on both sides."""
 
 import io
+import json
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -8,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import stage, write_params
-from PIL import Image
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
+from facemask import params
 from facemask.archive import write_archive
-from stages.split import assign, given_split, label_of, simple
+from facemask.sources import demo
+from stages.split import assign, deal, given_split, leaked, place
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -28,10 +32,17 @@ def table(counts: dict[str, int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["member", "label", "group"])
 
 
-def split(members: list[tuple[str, bytes]], **changes) -> pd.DataFrame:
+def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.CompletedProcess:
+    """Survey an archive and split it; what the stage that fails first says, or the last one."""
     write_archive(Path("raw.zip"), members)
     write_params(Path(), **changes)
-    done = stage("split", "raw.zip", "manifest.csv", "rejects.csv")
+    Path("others").mkdir(exist_ok=True)
+    done = stage("survey", "raw.zip", "others", "faces.csv", "rejects.csv", "groups.png")
+    return done if done.returncode else stage("split", "faces.csv", "rejects.csv", "manifest.csv", "data.json")
+
+
+def split(members: list[tuple[str, bytes]], **changes) -> pd.DataFrame:
+    done = prepared(members, **changes)
     assert done.returncode == 0, done.stderr
     return pd.read_csv("manifest.csv", dtype=str, keep_default_na=False)
 
@@ -78,11 +89,11 @@ def test_exact_copies_are_one_group():
 def test_every_photo_is_in_the_manifest_or_in_the_rejects():
     members = [*three_classes(20), ("with_mask/broken.jpg", b"no photo"), ("with_mask/notes.txt", b"ignored")]
     members += [("elsewhere/1.png", photo(1))]
-    manifest = split(members, split__max_rejected=0.1)
+    manifest = split(members, survey__max_rejected=0.1)
     rejects = pd.read_csv("rejects.csv")
     assert len(manifest) == 60
     assert dict(zip(rejects.member, rejects.reason, strict=True)) == {
-        "elsewhere/1.png": "in no folder that split.classes names",
+        "elsewhere/1.png": "in no folder that survey.classes names",
         "with_mask/broken.jpg": "not an image",
     }
 
@@ -93,12 +104,10 @@ def test_a_suffix_does_not_decide_what_a_photo_is():
 
 
 def test_too_many_rejects_stop_the_stage_with_their_list():
-    write_archive(Path("raw.zip"), [*three_classes(10), *((f"with_mask/{n}.jpg", b"") for n in range(5))])
-    write_params(Path())
-    done = stage("split", "raw.zip", "manifest.csv", "rejects.csv")
+    done = prepared([*three_classes(10), *((f"with_mask/{n}.jpg", b"") for n in range(5))])
     assert done.returncode == 1
     assert (
-        "split: 5 of 35 photos rejected, split.max_rejected allows 2.0%; the first: with_mask/0.jpg: empty file;"
+        "survey: 5 of 35 photos rejected, survey.max_rejected allows 2.0%; the first: with_mask/0.jpg: empty file;"
         in done.stderr
     )
     assert not Path("manifest.csv").exists()
@@ -113,9 +122,7 @@ def test_too_many_rejects_stop_the_stage_with_their_list():
     ],
 )
 def test_data_that_cannot_be_trained_on_is_one_line(members, message):
-    write_archive(Path("raw.zip"), members)
-    write_params(Path())
-    done = stage("split", "raw.zip", "manifest.csv", "rejects.csv")
+    done = prepared(members)
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
 
@@ -132,13 +139,121 @@ def test_given_splits_are_kept():
     assert set(manifest.label) == {"with_mask", "without_mask", "incorrect_mask"}
 
 
-@pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])
-def test_a_class_folder_may_be_spelt_as_people_spell_it(name):
-    aliases = {simple("with_mask"): "with_mask"}
-    assert label_of(f"data/{name}/1.jpg", aliases) == "with_mask"
-    assert label_of(f"{name}.jpg", aliases) is None
-
-
 def test_the_outermost_split_folder_counts():
     assert given_split("Face Mask Dataset/Train/test/1.jpg") == "train"
     assert given_split("faces/1.jpg") is None
+
+
+# --- copies
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **settings) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
+
+
+def masked(image: Image.Image) -> Image.Image:
+    """The photo with a mask pasted over the lower face."""
+    pasted, side = image.copy(), image.width
+    corners = [(0.2, 0.55), (0.5, 0.5), (0.8, 0.55), (0.75, 0.8), (0.5, 0.95), (0.25, 0.8)]
+    ImageDraw.Draw(pasted).polygon([(x * side, y * side) for x, y in corners], fill=(150, 190, 215))
+    return pasted
+
+
+COPIES = {
+    "exact": encoded,
+    "resized": lambda image: encoded(image.resize((64, 64))),
+    "re-encoded": lambda image: encoded(image, "WEBP", quality=50),
+    "brighter": lambda image: encoded(ImageEnhance.Brightness(image).enhance(1.25)),
+    "mirrored": lambda image: encoded(ImageOps.mirror(image)),
+    "pasted": lambda image: encoded(masked(image)),
+}
+
+
+def with_copies(kinds: dict = COPIES) -> list[tuple[str, bytes]]:
+    """Ninety faces; every second one has a copy of some kind, which for a pasted mask has the other label."""
+    members = []
+    for number in range(90):
+        label = ("with_mask", "without_mask")[number % 2]
+        face = demo.draw_face(np.random.default_rng([8, number]), label, 128)
+        members.append((f"{label}/{number}.jpg", encoded(face)))
+        if number % 2:
+            kind = list(kinds)[number // 2 % len(kinds)]
+            place = "with_mask" if kind == "pasted" else label
+            members.append((f"{place}/{kind} copy of {number}.jpg", kinds[kind](face)))
+    return members
+
+
+TWO_CLASSES = {"survey__classes": {"with_mask": [], "without_mask": []}, "decision__label": "without_mask"}
+
+
+def test_no_copy_of_any_kind_spans_two_splits_on_any_seed_and_a_random_split_leaks():
+    split(with_copies(), **TWO_CLASSES)
+    faces = pd.read_csv("faces.csv", dtype={"group": str})
+    faces["original"] = faces.member.str.extract(r"(\d+)\.jpg")[0]
+    settings = params.load().split
+    for seed in range(30):
+        dealt, leaks = deal(faces, settings, seed)
+        assert dealt.groupby("original").split.nunique().max() == 1
+        assert leaks > 0
+        assert not leaked(dealt).any()
+
+
+def test_what_the_data_is_is_counted():
+    split(with_copies(), **TWO_CLASSES)
+    data = json.loads(Path("data.json").read_text())
+    assert data["photos"] == 135
+    assert data["copies"]["exact"] == 8
+    assert data["copies"]["near"] >= 37
+    assert data["groups"] == 135 - data["copies"]["exact"] - data["copies"]["near"]
+    assert data["groups_across_labels"] >= 7
+    assert data["leaks"]["ungrouped"] > data["leaks"]["left"] == 0
+    assert sum(sum(counts.values()) for counts in data["faces"].values()) == 135
+    assert Image.open("groups.png").width > 200
+
+
+def test_without_a_distance_only_exact_copies_are_one_group():
+    split(with_copies(), survey__copy_distance=0, **TWO_CLASSES)
+    assert json.loads(Path("data.json").read_text())["copies"] == {"exact": 8, "near": 0}
+
+
+@pytest.mark.parametrize("policy", ["drop", "keep"])
+def test_copies_across_given_splits_are_counted_and_dropped_from_training_if_asked(policy):
+    classes = ("with_mask", "without_mask")
+    members = [
+        (f"{folder}/{label}/{n}.png", photo(zlib.crc32(f"{folder}{label}{n}".encode())))
+        for folder, count in (("train", 8), ("validation", 3), ("test", 4))
+        for label in classes
+        for n in range(count)
+    ]
+    members += [("train/with_mask/leak.png", dict(members)["test/with_mask/1.png"])]
+    members += [("validation/with_mask/leak.png", dict(members)["test/with_mask/2.png"])]
+    manifest = split(members, split__method="given", split__leaked=policy, **TWO_CLASSES)
+    leaks = json.loads(Path("data.json").read_text())["leaks"]
+    assert leaks == {"ungrouped": 2, "left": 0 if policy == "drop" else 2}
+    assert manifest.member.str.contains("leak").sum() == (0 if policy == "drop" else 2)
+    assert (manifest.split == "test").sum() == 8
+
+
+def test_a_photo_outside_the_given_folders_is_one_line():
+    done = prepared([("stray/with_mask/1.png", photo(1)), *three_classes(5)], split__method="given")
+    assert done.returncode == 1
+    assert "is in no train, validation or test folder; move it, or set split.method: random" in done.stderr
+
+
+def test_other_datasets_are_a_split_each_or_join_training_but_for_copies_of_the_exam():
+    own = table({"a": 100, "b": 100}).assign(source="dataset", sha256="x")
+    others = pd.concat([
+        table({"a": 30}).assign(source="more", sha256="y"),
+        table({"b": 20}).assign(source="exam", sha256="z"),
+    ])  # fmt: skip
+    write_params(Path(), others={
+        "more": {"use": "train", "source": "demo"}, "exam": {"use": "test", "source": "demo"}})  # fmt: skip
+    settings = params.load()
+    placed, _ = place(pd.concat([own, others]), settings.others, settings.split, 1)
+    assert (placed[placed.source == "exam"].split == "exam").all()
+    more, exam = placed[placed.source == "more"], placed[(placed.source == "dataset") & (placed.split != "train")]
+    assert 0 < len(more) < 30
+    assert (more.split == "train").all()
+    assert not set(more.group) & set(exam.group)

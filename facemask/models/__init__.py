@@ -7,6 +7,8 @@ part of the network.
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from facemask.errors import UserError
 from facemask.models import mobilenet_v2
 from facemask.params import Head, Params
@@ -100,3 +102,9 @@ def join(trunk: "keras.Model | None", trainable: "keras.Model", image_size: int)
     pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
     features = pixels if trunk is None else trunk(pixels)
     return keras.Model(pixels, trainable(features), name="facemask")
+
+
+def predict(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> np.ndarray:
+    """Probabilities (n, classes), float32, for inputs that may be memory-mapped."""
+    starts = range(0, len(inputs), batch_size)
+    return np.concatenate([model.predict_on_batch(inputs[start : start + batch_size]) for start in starts])

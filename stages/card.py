@@ -1,0 +1,206 @@
+"""Tell whoever is handed the model what it is, what it was taught, how good it is and where it fails.
+
+Reads what the other stages wrote down; writes the model card as Markdown, after M. Mitchell et al.,
+"Model cards for model reporting", FAT* 2019. Nothing in it is typed by hand but the sentences.
+"""
+
+import json
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from facemask import cli, params
+from facemask.params import Params
+from facemask.reproducible import write_text
+
+WORST = 5
+PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
+
+
+def table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def with_interval(scores: dict[str, Any], name: str) -> str:
+    """A score and its 95 % interval."""
+    interval = scores["interval"].get(name)
+    return f"{scores[name]:.4f}" + (f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else "")
+
+
+def what(settings: Params) -> str:
+    """The network and what of it was trained."""
+    start = {
+        "head": "the head alone was trained",
+        "input": "all of it was trained",
+    }.get(settings.train_from, f"it was trained from the layer {settings.train_from} on")
+    weights = {"none": "random weights", "imagenet": "ImageNet weights"}.get(settings.weights, "given weights")
+    return (
+        f"A {settings.model} of width {settings.alpha:g} that looks at {settings.image_size} x {settings.image_size} "
+        f"pixels and tells {', '.join(sorted(settings.survey.classes))}. It began with {weights}; {start}."
+    )
+
+
+def numbers(results: dict[str, dict[str, Any]]) -> str:
+    """Scores of every split that is an exam, then of every class of it."""
+    names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error", "loss")
+    overall = table(
+        ["", *results],
+        [
+            ["photos", *(result["photos"] for result in results.values())],
+            *([name.replace("_", " "), *(with_interval(r, name) for r in results.values())] for name in names),
+        ],
+    )
+    classes = table(
+        ["split", "class", "photos", "precision", "recall", "F1"],
+        [
+            [split, label, one["photos"], *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1"))]
+            for split, result in results.items()
+            for label, one in result["per_class"].items()
+            if one["photos"]
+        ],
+    )
+    return f"{overall}\n\n{classes}"
+
+
+def decision(rule: dict[str, Any]) -> str:
+    """How probabilities become a label."""
+    if rule["threshold"] is None:
+        chosen = "The likeliest class is the answer."
+    else:
+        chosen = (
+            f"The answer is {rule['label']} from a probability of {rule['threshold']:.4f} on, at which validation "
+            f"found {rule['recall']:.0%} of them; else the likeliest of the others."
+        )
+    return f"{chosen} The logits were divided by {rule['temperature']:.3f}, fitted on validation."
+
+
+def origin(name: str, record: dict[str, Any]) -> list[str]:
+    """A dataset's line: where it is from."""
+    return [
+        name,
+        record["source"],
+        record["name"] + (f", version {record['version']}" if record["version"] else ""),
+        record["licence"] or "not stated",
+        f"{record['files']:,}",
+        f"`{record['sha256'][:16]}`",
+    ]
+
+
+def amounts(data: dict[str, Any]) -> str:
+    """What was in the data, and what was done about copies."""
+    labels = sorted({label for counts in data["faces"].values() for label in counts})
+    faces = table(
+        ["split", *labels],
+        [[split, *(counts.get(label, 0) for label in labels)] for split, counts in data["faces"].items()],
+    )
+    rejects = ", ".join(f"{count:,} {kind}" for kind, count in data["rejects"].items()) or "none"
+    copies, leaks = data["copies"], data["leaks"]
+    lines = [
+        f"{data['photos']:,} photos are {data['groups']:,} groups: {copies['exact']:,} are exact copies, "
+        f"{copies['near']:,} more are near copies; {data['groups_across_labels']:,} groups hold more than one label.",
+        f"Split without a look at copies, {leaks['ungrouped']:,} photos would have had one in a later split; "
+        f"{leaks['left']:,} have.",
+        f"Not used: {rejects}.",
+    ]
+    for name, count in data["copies_of_training"].items():
+        lines.append(f"{count:,} photos of {name} are copies of photos trained on.")
+    return faces + "\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def worst(predictions: pd.DataFrame) -> str:
+    """The mistakes of which the model was most certain."""
+    wrong = predictions[predictions.label != predictions.predicted]
+    wrong = wrong.sort_values("confidence", ascending=False, kind="stable").head(WORST)
+    if wrong.empty:
+        return "None in the test split."
+    rows = [[f"`{row.member}`", row.label, row.predicted, f"{row.confidence:.4f}"] for row in wrong.itertuples()]
+    return table(["photo", "is", "was called", "confidence"], rows)
+
+
+def main(
+    parameters: Path,
+    source: Path,
+    others: Path,
+    data_file: Path,
+    decision_file: Path,
+    test: Path,
+    elsewhere: Path,
+    predictions: Path,
+    exported: Path,
+    card: Path,
+) -> None:
+    settings = params.load()
+    files = (source, data_file, decision_file, test, elsewhere, exported, *sorted(others.glob("*.json")))
+    read = {path: json.loads(path.read_text()) for path in files}
+    records = {"dataset": read[source]} | {path.stem: read[path] for path in files if path.parent == others}
+    variants = table(
+        ["file", "test accuracy", "same answer as Keras", "MB"],
+        [
+            [f"{name}.tflite", f"{one['accuracy']:.4f}", f"{one['agreement']:.4f}", f"{one['bytes'] / 1e6:.1f}"]
+            for name, one in read[exported].items()
+        ],
+    )
+    versions = [("Python", platform.python_version()), *((name, version(name)) for name in PACKAGES)]
+    values = yaml.safe_dump(yaml.safe_load(parameters.read_text()), sort_keys=False)
+    write_text(
+        card,
+        f"""# Model card
+
+{what(settings)}
+
+## How good it is
+
+95 % intervals are bootstrapped over groups of copies: they say what other photos of the same kind would have given,
+not what another seed would.
+
+{numbers({"test": read[test], **read[elsewhere]})}
+
+{decision(read[decision_file])}
+
+{variants}
+
+## What it was taught
+
+{table(["", "source", "name", "licence", "files", "fingerprint"], (origin(*item) for item in records.items()))}
+
+{amounts(read[data_file])}
+
+## Its worst mistakes
+
+{worst(pd.read_csv(predictions))}
+
+![The most confident mistakes](figures/test_mistakes.png)
+
+## Limits
+
+- It is for faces that fill the picture: cut them out first, {settings.survey.margin:.0%} wider than the face on every
+  side, and expect little below {settings.survey.min_size} pixels.
+- The test split has the same source as what it was trained on; a figure from elsewhere is nearer to what you will
+  get.
+- Whoever is missing in the data is missing in these figures: they say nothing about a group of people.
+- It sees cloth over nose and mouth. It does not know whether a mask protects, and must not decide about a person
+  by itself.
+
+## Made by
+
+`dvc repro` at the commit that holds this card, with
+
+{table(["", "version"], versions)}
+
+```yaml
+{values.strip()}
+```
+""",
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

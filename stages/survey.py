@@ -1,0 +1,173 @@
+"""Look at every photo once: which faces are there, of which class, and which are copies of each other.
+
+Reads the zip and the other datasets; writes a row a face, what cannot be used and why, and a
+picture of the largest groups. Copies of one photo, exact or near, whatever their labels, form a
+group with all faces of one scene.
+"""
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from facemask import annotations, cli, duplicates, figures, images, params
+from facemask.annotations import Box
+from facemask.archive import Archive, kept_open
+from facemask.errors import UserError
+from facemask.params import Survey
+from facemask.reproducible import write_csv
+
+PHOTOS_A_TASK = 64
+SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
+FACE = ["source", "member", "label", "group", "sha256", *Box._fields]
+REJECT = ["source", "member", "kind", "reason"]
+
+
+def simple(name: str) -> str:
+    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case."""
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+def folder_class(member: str, aliases: dict[str, str]) -> str | None:
+    """The class of the innermost folder that names one."""
+    folders = PurePosixPath(member).parent.parts
+    return next((aliases[simple(folder)] for folder in reversed(folders) if simple(folder) in aliases), None)
+
+
+def examine(
+    path: Path, photos: list[tuple[str, str | None]], survey: Survey
+) -> tuple[list[dict[str, Any]], list[tuple[str, str, str]]]:
+    """Read some photos of an archive.
+
+    Parameters
+    ----------
+    photos : list of (member, annotation)
+        An annotation is the member that marks the photo's faces; without one the photo is a face.
+
+    Returns
+    -------
+    (faces, rejects)
+        member, label, sha256, box and fingerprint of a face; member, kind and reason of a reject.
+    """
+    aliases = {simple(alias): label for label, names in survey.classes.items() for alias in (label, *names)}
+    archive = kept_open(path, path.stat().st_mtime_ns)
+    faces, rejects = [], []
+    for member, annotation in photos:
+        label = folder_class(member, aliases)
+        if annotation is None and label is None:
+            rejects.append((member, "unlabelled", "in no folder that survey.classes names"))
+            continue
+        try:
+            content = archive.read(member)
+            image = images.decode(content, at_least=None if annotation else duplicates.SIDE)
+            marked = annotations.parse(archive.read(annotation)) if annotation else [(label, Box(0, 0, 0, 0))]
+        except (images.ImageError, UserError) as error:
+            rejects.append((member, "unreadable", str(error)))
+            continue
+        for name, box in marked:
+            label = aliases.get(simple(name))
+            side = min(box.right - box.left, box.bottom - box.top)
+            if label is None:
+                rejects.append((member, "of another class", f"a face marked {name!r}"))
+            elif annotation and side < survey.min_size:
+                rejects.append((member, "too small", f"a face of {side} pixels; survey.min_size is {survey.min_size}"))
+            else:
+                region = box.widened(survey.margin, image.width, image.height)
+                face = image.crop(region) if annotation else image
+                found = {"member": member, "label": label, "sha256": hashlib.sha256(content).hexdigest()}
+                faces.append(found | region._asdict() | {"fingerprint": duplicates.fingerprint(face)})
+    return faces, rejects
+
+
+def paired(archive: Archive) -> list[tuple[str, str | None]]:
+    """The photos of an archive, each with the XML file of the same name, if there is one."""
+    marks = {PurePosixPath(name).stem: name for name in archive.names if name.lower().endswith(".xml")}
+    photos = [name for name in archive.names if PurePosixPath(name).suffix.lower() in images.SUFFIXES]
+    return [(name, marks.get(PurePosixPath(name).stem)) for name in photos]
+
+
+def read(source: str, path: Path, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
+    """Faces and rejects of a whole archive, in order of member."""
+    with Archive(path) as archive:
+        photos = paired(archive)
+    parts = [photos[start : start + PHOTOS_A_TASK] for start in range(0, len(photos), PHOTOS_A_TASK)]
+    work = (joblib.delayed(examine)(path.absolute(), part, survey) for part in parts)
+    faces, rejects = [], []
+    with tqdm(total=len(photos), desc=f"read {source}", unit="photo") as progress:
+        for part, (seen, refused) in zip(
+            parts, joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator")(work), strict=True
+        ):
+            faces += [{"source": source, **face} for face in seen]
+            rejects += [(source, *reject) for reject in refused]
+            progress.update(len(part))
+    return faces, rejects
+
+
+def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
+    """Stop where too much of the data is of no use.
+
+    Raises
+    ------
+    UserError
+        With the reasons, if there are no photos or too many were rejected.
+    """
+    lost = rejects[rejects.kind.isin(["unlabelled", "unreadable"])]
+    if photos + len(lost) == 0:
+        raise UserError("the archive holds no images; give a zip or folder of class folders with photos")
+    if len(lost) > allowed * (photos + len(lost)):
+        first = "; ".join(f"{row.member}: {row.reason}" for row in lost.head(10).itertuples())
+        raise UserError(
+            f"{len(lost)} of {photos + len(lost)} photos rejected, survey.max_rejected allows {allowed:.1%}; "
+            f"the first: {first}"
+        )
+
+
+def grouped(faces: pd.DataFrame, fingerprints: np.ndarray, distance: int) -> pd.Series:
+    """The group of every face: the beginning of the smallest sha256 in it, whatever the order of the faces."""
+    near = duplicates.groups(fingerprints, distance) if distance else np.arange(len(faces))
+    scene = faces.groupby(["source", "member"], sort=False).ngroup().to_numpy()
+    exact = faces.groupby("sha256", sort=False).ngroup().to_numpy()
+    numbers = duplicates.merged(near, scene, exact)
+    return faces.sha256.groupby(numbers).transform("min").str[:16]
+
+
+def draw_groups(faces: pd.DataFrame, archives: dict[str, Path], path: Path) -> None:
+    """Show the groups with the most photos, with the labels under them."""
+    photos = faces.drop_duplicates(["source", "member"])
+    sizes = photos.groupby("group").size()
+    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").index[:SHOWN_GROUPS]
+    rows = []
+    for group in largest:
+        members = photos[photos.group == group]
+        pixels = []
+        for face in members.head(SHOWN_FACES).itertuples():
+            archive = kept_open(archives[face.source], archives[face.source].stat().st_mtime_ns)
+            pixels.append(images.cut_out(archive.read(face.member), (0, 0, 0, 0), SHOWN_SIZE))
+        rows.append((f"{len(members)} photos", pixels, list(members.label.head(SHOWN_FACES))))
+    figures.groups(rows, path)
+
+
+def main(raw: Path, others: Path, faces_file: Path, rejects_file: Path, picture: Path) -> None:
+    survey = params.load().survey
+    archives = {"dataset": raw} | {path.stem: path for path in sorted(others.glob("*.zip"))}
+    faces, rejects = [], []
+    for source, path in archives.items():
+        seen, refused = read(source, path, survey)
+        faces += seen
+        rejects += refused
+    table, refusals = pd.DataFrame(faces, columns=[*FACE, "fingerprint"]), pd.DataFrame(rejects, columns=REJECT)
+    check(len(table.drop_duplicates(["source", "member"])), refusals, survey.max_rejected)
+    table["group"] = grouped(table, np.stack(table.pop("fingerprint")), survey.copy_distance)
+    write_csv(faces_file, table[FACE])
+    write_csv(rejects_file, refusals)
+    draw_groups(table, archives, picture)
+    print(f"{len(table):,} faces in {table.group.nunique():,} groups; {len(refusals):,} rejected")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,104 @@
+"""survey: every photo is a face, several faces, or a reject with its reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import stage, write_params
+from test_split import encoded, photo
+
+from facemask.annotations import Box, parse
+from facemask.archive import write_archive
+from facemask.errors import UserError
+from facemask.images import cut_out
+from facemask.sources import demo
+from stages.survey import folder_class, simple
+
+OUTPUTS = ("faces.csv", "rejects.csv", "groups.png")
+
+
+@pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])
+def test_a_class_folder_may_be_spelt_as_people_spell_it(name):
+    aliases = {simple("with_mask"): "with_mask"}
+    assert folder_class(f"data/{name}/1.jpg", aliases) == "with_mask"
+    assert folder_class(f"{name}.jpg", aliases) is None
+
+
+def marked(*faces: tuple[str, int, int, int, int]) -> bytes:
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin>"
+        f"<xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
+        for name, left, top, right, bottom in faces
+    )
+    return f"<annotation><folder>x</folder>{objects}</annotation>".encode()
+
+
+def survey(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
+    write_archive(Path("raw.zip"), members)
+    write_params(Path(), **changes)
+    Path("others").mkdir(exist_ok=True)
+    done = stage("survey", "raw.zip", "others", *OUTPUTS)
+    assert done.returncode == 0, done.stderr
+    return pd.read_csv("faces.csv"), pd.read_csv("rejects.csv")
+
+
+def scene(number: int):
+    """Two faces side by side, 100 pixels each."""
+    left, right = (demo.draw_face(np.random.default_rng([number, n]), "with_mask", 100) for n in range(2))
+    both = left.resize((200, 100))
+    both.paste(left, (0, 0))
+    both.paste(right, (100, 0))
+    return both
+
+
+def test_marked_faces_are_cut_out_of_their_scene_and_stay_together():
+    members = []
+    for number in range(6):
+        faces = [("with_mask", 10, 10, 90, 90), ("mask_weared_incorrect", 110, 10, 190, 90)]
+        faces += [("without_mask", 0, 0, 20, 40), ("dog", 0, 0, 90, 90)]
+        members += [
+            (f"images/{number}.png", encoded(scene(number), "PNG")),
+            (f"annotations/{number}.xml", marked(*faces)),
+        ]
+    faces, rejects = survey(members, survey__margin=0.1)
+    assert len(faces) == 12
+    assert set(faces.label) == {"with_mask", "incorrect_mask"}
+    assert faces.groupby("member").group.nunique().max() == 1
+    first = faces.iloc[0]
+    assert (first.left, first.top, first.right, first.bottom) == (2, 2, 98, 98)
+    assert rejects.kind.value_counts().to_dict() == {"too small": 6, "of another class": 6}
+    assert rejects.reason[rejects.kind == "too small"].iloc[0] == "a face of 20 pixels; survey.min_size is 32"
+    pixels = cut_out(members[0][1], (0, 0, 100, 100), 100)
+    assert np.array_equal(pixels, np.asarray(scene(0))[:, :100])
+
+
+def test_a_photo_without_its_annotation_needs_a_class_folder():
+    members = [("images/1.png", encoded(scene(1), "PNG")), ("annotations/1.xml", marked(("with_mask", 0, 0, 99, 99)))]
+    faces, rejects = survey([*members, ("images/2.png", photo(2))], survey__max_rejected=0.9)
+    assert faces.member.tolist() == ["images/1.png"]
+    assert rejects.kind.tolist() == ["unlabelled"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no xml",
+        b"<annotation><object><name>x</name></object></annotation>",
+        b'<!DOCTYPE a [<!ENTITY e "x">]><annotation><object><name>&e;</name></object></annotation>',
+    ],
+    ids=["empty", "text", "no box", "entity"],
+)
+def test_a_file_that_is_no_annotation_is_a_reject_with_the_reason(content):
+    with pytest.raises(UserError, match=r"^no PASCAL VOC annotation: "):
+        parse(content)
+    good = [("images/1.png", encoded(scene(1), "PNG")), ("images/1.xml", marked(("with_mask", 0, 0, 99, 99)))]
+    bad = [("images/2.png", encoded(scene(2), "PNG")), ("images/2.xml", content)]
+    _, rejects = survey(good + bad, survey__max_rejected=0.9)
+    assert rejects.kind.tolist() == ["unreadable"]
+
+
+def test_a_box_is_widened_as_far_as_the_photo_goes():
+    assert Box(10, 20, 30, 60).widened(0.5, 100, 70) == (0, 0, 40, 70)
+    assert Box(10, 20, 30, 60).widened(0, 100, 100) == (10, 20, 30, 60)
