@@ -23,6 +23,7 @@ def number(value: Any) -> Any:
 Float = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
 Share = Annotated[Float, Field(gt=0, lt=1)]
 Extent = Annotated[Float, Field(ge=0, lt=1)]
+Probability = Annotated[Float, Field(ge=0, le=1)]
 Degrees = Annotated[Float, Field(ge=0, le=45)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -104,8 +105,13 @@ class Augment(Section):
     zoom: Extent
     shift: Extent
     shear: Degrees
-    brightness: Extent
     flip: bool
+    brightness: Extent
+    contrast: Extent
+    saturation: Extent
+    low_resolution: Probability
+    jpeg: Probability
+    erase: Probability
 
 
 class Head(Section):

@@ -1,13 +1,19 @@
 """Real parts, small: a tiny params file, stages called in a temporary folder, a real pipeline run."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
+
+from facemask.archive import write_archive
+from facemask.sources import demo
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FACEMASK_SHARED", ROOT.parent / "shared"))
@@ -121,7 +127,35 @@ def pretrained(tmp_path_factory) -> Path:
     return folder / "tiny.weights.h5"
 
 
-HEAD_ONLY = {"weights": "tiny.weights.h5", "train_from": "head"}
+HEAD_ONLY = {
+    "weights": "tiny.weights.h5",
+    "train_from": "head",
+    "others": {"scenes": {"use": "test", "source": "archive", "path": "scenes.zip"}},
+}
+
+
+def marked(*faces: tuple[str, int, int, int, int]) -> bytes:
+    """A PASCAL VOC annotation of (label, left, top, right, bottom)."""
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin>"
+        f"<xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
+        for name, left, top, right, bottom in faces
+    )
+    return f"<annotation><folder>x</folder>{objects}</annotation>".encode()
+
+
+def draw_scenes(path: Path, count: int) -> None:
+    """A zip of scenes with a masked and a bare face side by side, 50 pixels each, marked."""
+    members = []
+    for number in range(count):
+        scene = Image.new("RGB", (100, 50))
+        for place, label in enumerate(("with_mask", "without_mask")):
+            scene.paste(demo.draw_face(np.random.default_rng([5, number, place]), label, 50), (50 * place, 0))
+        file = io.BytesIO()
+        scene.save(file, "PNG")
+        faces = ("with_mask", 5, 5, 45, 45), ("without_mask", 55, 5, 95, 45)
+        members += [(f"images/{number}.png", file.getvalue()), (f"annotations/{number}.xml", marked(*faces))]
+    write_archive(path, members)
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +163,7 @@ def reproduced(tmp_path_factory, pretrained) -> Path:
     """The whole pipeline on a tiny demo, run once by `dvc repro` and committed. Read, do not change."""
     folder = tmp_path_factory.mktemp("reproduced")
     shutil.copy(pretrained, folder)
+    draw_scenes(folder / "scenes.zip", 20)
     checkout(folder, **HEAD_ONLY)
     shell("dvc", "repro", cwd=folder)
     commit(folder, "reproduced")

@@ -14,6 +14,10 @@ from facemask.archive import write_archive
 from facemask.sources import demo
 from stages.augment import alter, generator
 
+STILL = {
+    name: False if name == "flip" else 0.0 for name in params.Augment.model_fields if name != "copies"
+}  # fmt: skip
+
 
 @pytest.fixture
 def settings(tmp_path) -> params.Params:
@@ -78,22 +82,53 @@ def test_a_copy_depends_on_seed_face_and_number(settings):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_a_turn_uncovers_is_filled_from_the_photo(seed, settings):
-    strong = settings.augment.model_copy(
-        update={"rotation": 45.0, "zoom": 0.4, "shift": 0.3, "shear": 20.0, "brightness": 0.0}
-    )
+    strong = settings.augment.model_copy(update=STILL | {"rotation": 45.0, "zoom": 0.4, "shift": 0.3, "shear": 20.0})
     photo = np.full((32, 32, 3), 200, np.uint8)
     assert (alter(photo, strong, np.random.default_rng(seed)) == 200).all()
 
 
 def test_nothing_asked_for_is_nothing_changed(settings):
-    still = dict.fromkeys(("rotation", "zoom", "shift", "shear", "brightness"), 0.0) | {"flip": False}
     photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    assert np.array_equal(alter(photo, settings.augment.model_copy(update=still), np.random.default_rng(1)), photo)
+    assert np.array_equal(alter(photo, settings.augment.model_copy(update=STILL), np.random.default_rng(1)), photo)
 
 
 def test_flip_mirrors_half_of_the_copies(settings):
-    still = dict.fromkeys(("rotation", "zoom", "shift", "shear", "brightness"), 0.0) | {"flip": True}
-    flip = settings.augment.model_copy(update=still)
+    flip = settings.augment.model_copy(update=STILL | {"flip": True})
     photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     mirrored = sum(np.array_equal(alter(photo, flip, np.random.default_rng(n)), photo[:, ::-1]) for n in range(200))
     assert 70 < mirrored < 130
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+def test_light_changes_what_it_says_and_no_more(name, settings):
+    photo = np.random.default_rng(0).integers(60, 190, (32, 32, 3), np.uint8)
+    rng = np.random.default_rng(2)
+    altered = [alter(photo, settings.augment.model_copy(update=STILL | {name: 0.3}), rng) for _ in range(20)]
+    grey = photo @ np.array([0.299, 0.587, 0.114])
+    greys = [one @ np.array([0.299, 0.587, 0.114]) for one in altered]
+    assert len({one.tobytes() for one in altered}) > 15
+    if name == "brightness":
+        assert all(np.abs(one - grey * one.mean() / grey.mean()).max() < 2 for one in greys)
+    else:
+        assert all(one.mean() == pytest.approx(grey.mean(), abs=1) for one in greys)
+    if name == "saturation":
+        assert all(np.abs(one - grey).max() < 2 for one in greys)
+
+
+@pytest.mark.parametrize("name", ["low_resolution", "jpeg", "erase"])
+def test_a_probability_is_how_often_a_copy_is_degraded(name, settings):
+    photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    half = settings.augment.model_copy(update=STILL | {name: 0.5})
+    copies = [alter(photo, half, np.random.default_rng(n)) for n in range(200)]
+    assert 70 < sum(not np.array_equal(copy, photo) for copy in copies) < 130
+    assert {(copy.shape, copy.dtype) for copy in copies} == {((32, 32, 3), np.dtype(np.uint8))}
+
+
+def test_erasing_hides_one_rectangle_in_one_colour(settings):
+    photo = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
+    for n in range(20):
+        copy = alter(photo, settings.augment.model_copy(update=STILL | {"erase": 1.0}), np.random.default_rng(n))
+        rows, columns = np.nonzero((copy != photo).any(axis=2))
+        hidden = copy[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert len(np.unique(hidden.reshape(-1, 3), axis=0)) == 1
+        assert 0.03 < hidden.shape[0] * hidden.shape[1] / 100**2 < 0.25

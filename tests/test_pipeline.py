@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 import yaml
 from conftest import HEAD_ONLY, ROOT, checkout, shell, write_params
@@ -151,6 +152,52 @@ def test_repro_makes_everything_and_then_nothing(copy):
     output = shell("dvc", "repro", cwd=copy)
     assert ran(output) == []
     assert "Data and pipelines are up to date." in output
+
+
+def test_the_model_is_examined_on_another_dataset_too(reproduced):
+    scores = json.loads((reproduced / "metrics/others.json").read_text())["scenes"]
+    assert scores["photos"] == 40
+    assert scores["interval"]["balanced_accuracy"]["low"] <= scores["balanced_accuracy"]
+    predictions = pd.read_csv(reproduced / "metrics/others.csv")
+    assert set(predictions.source) == {"scenes"}
+    assert predictions.groupby("member").group.nunique().max() == 1
+    assert (predictions.label == predictions.predicted).mean() == pytest.approx(scores["accuracy"])
+    assert (reproduced / "metrics/figures/scenes_confusion_matrix.png").is_file()
+
+
+def test_the_model_card_says_what_the_other_files_say(reproduced):
+    card = (reproduced / "metrics/model_card.md").read_text()
+    test = json.loads((reproduced / "metrics/test.json").read_text())
+    source = json.loads((reproduced / "data/source.json").read_text())
+    interval = test["interval"]["accuracy"]
+    assert f"| accuracy | {test['accuracy']:.4f} ({interval['low']:.4f} to {interval['high']:.4f}) |" in card
+    assert f"| dataset | demo | faces drawn by facemask | MIT | 60 | `{source['sha256'][:16]}` |" in card
+    for sentence in (
+        "scenes.zip",
+        "The likeliest class is the answer.",
+        "int8.tflite",
+        "## Limits",
+        "train_from: head",
+    ):
+        assert sentence in card
+    assert "None" not in card.split("```yaml")[0]
+
+
+def test_a_recall_asked_for_sets_the_threshold_and_everything_uses_it(copy):
+    shell("dvc", "exp", "run", "--set-param", "decision.recall=0.99", cwd=copy)
+    rule = json.loads((copy / "models/decision.json").read_text())
+    assert 0 < rule["threshold"] < 1
+    predictions = pd.read_csv(copy / "metrics/predictions.csv")
+    called = predictions.predicted == "without_mask"
+    assert (called == (predictions.p_without_mask >= rule["threshold"])).all()
+    assert json.loads((copy / "models/tflite/decision.json").read_text()) == rule
+    exported = json.loads((copy / "metrics/export.json").read_text())["float32"]
+    assert exported["agreement"] == 1
+    assert exported["accuracy"] == pytest.approx((predictions.label == predictions.predicted).mean())
+    assert (
+        f"The answer is without_mask from a probability of {rule['threshold']:.4f}"
+        in (copy / "metrics/model_card.md").read_text()
+    )
 
 
 def test_a_forced_repro_gives_the_same_bytes(copy):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import stage, write_params
+from conftest import marked, stage, write_params
 from test_split import encoded, photo
 
 from facemask.annotations import Box, parse
@@ -23,15 +23,6 @@ def test_a_class_folder_may_be_spelt_as_people_spell_it(name):
     aliases = {simple("with_mask"): "with_mask"}
     assert folder_class(f"data/{name}/1.jpg", aliases) == "with_mask"
     assert folder_class(f"{name}.jpg", aliases) is None
-
-
-def marked(*faces: tuple[str, int, int, int, int]) -> bytes:
-    objects = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin>"
-        f"<xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
-        for name, left, top, right, bottom in faces
-    )
-    return f"<annotation><folder>x</folder>{objects}</annotation>".encode()
 
 
 def survey(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
