@@ -106,8 +106,8 @@ def amounts(data: dict[str, Any]) -> str:
     lines = [
         f"{data['photos']:,} photos are {data['groups']:,} groups: {copies['exact']:,} are exact copies, "
         f"{copies['near']:,} more are near copies; {data['groups_across_labels']:,} groups hold more than one label.",
-        f"Split without a look at copies, {leaks['ungrouped']:,} photos would have had one in a later split; "
-        f"{leaks['left']:,} have.",
+        f"Dealt one by one, {leaks['ungrouped']:,} faces would have had a copy, or another face of their scene, in a "
+        f"later split; {leaks['left']:,} have.",
         f"Not used: {rejects}.",
     ]
     for name, count in data["copies_of_training"].items():

@@ -15,7 +15,7 @@ from facemask import cli, params
 from facemask.errors import UserError
 from facemask.params import Other, Split
 from facemask.reproducible import write_csv, write_json
-from facemask.shards import SPLITS
+from facemask.shards import SPLITS, TEXT
 
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "trainset": "train",
@@ -148,7 +148,7 @@ def amounts(faces: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, 
 
 def main(faces_file: Path, rejects_file: Path, manifest_file: Path, data: Path) -> None:
     settings = params.load()
-    faces = pd.read_csv(faces_file, dtype={"member": str, "label": str, "group": str}, keep_default_na=False)
+    faces = pd.read_csv(faces_file, dtype=TEXT, keep_default_na=False)
     rejects = pd.read_csv(rejects_file, dtype=str, keep_default_na=False)
     manifest, leaks = place(faces, settings.others, settings.split, settings.seed)
     check(manifest, list(settings.survey.classes))

@@ -230,7 +230,8 @@ def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_asks_once(tmp_pat
         environment = server.environment(tmp_path / "home") | {"KAGGLE_API_TOKEN": "secret-token"}
         (tmp_path / "home").mkdir()
         shell("dvc", "repro", cwd=repository, **environment)
-        assert len(server.questions) == 1
+        asked_for = [(one["datasetSlug"], one["datasetVersionNumber"]) for one in server.questions]
+        assert sorted(asked_for) == [("face-mask-12k-images-dataset", 1), ("face-mask-detection", 1)]
         asked = len(server.requests)
         assert "up to date" in shell("dvc", "repro", cwd=repository, **environment)
         assert len(server.requests) == asked
