@@ -103,12 +103,14 @@ class Augment(Section):
     copies: Annotated[int, Field(ge=0, le=64)]
     rotation: Degrees
     zoom: Extent
+    stretch: Extent
     shift: Extent
     shear: Degrees
     flip: bool
     brightness: Extent
     contrast: Extent
     saturation: Extent
+    grey: Probability
     low_resolution: Probability
     jpeg: Probability
     erase: Probability

@@ -36,18 +36,19 @@ def alter(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.
 
 
 def move(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Rotation, zoom, shear, flip and shift make one affine map about the centre.
+    """Rotation, zoom, stretch, shear, flip and shift make one affine map about the centre.
 
     What it uncovers is filled with the photo's own mirror image.
     """
     size = len(pixels)
     turn = math.radians(rng.uniform(-augment.rotation, augment.rotation))
     lean = math.tan(math.radians(rng.uniform(-augment.shear, augment.shear)))
-    scale = 1 + rng.uniform(-augment.zoom, augment.zoom)
+    scale = (1 + augment.zoom) ** rng.uniform(-1, 1)
+    stretch = (1 + augment.stretch) ** rng.uniform(-1, 1)
     shift = rng.uniform(-augment.shift, augment.shift, 2) * size
     mirror = -1 if augment.flip and rng.random() < 0.5 else 1
     rotate = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    linear = scale * rotate @ np.array([[1, lean], [0, 1]]) @ np.diag([mirror, 1])
+    linear = scale * rotate @ np.array([[1, lean], [0, 1]]) @ np.diag([mirror * stretch, 1 / stretch])
     centre = np.full(2, (size - 1) / 2)
     affine = np.column_stack([linear, centre + shift - linear @ centre])
     return cv2.warpAffine(pixels, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
@@ -58,6 +59,8 @@ def light(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.
     gain, contrast, saturation = (
         1 + rng.uniform(-extent, extent) for extent in (augment.brightness, augment.contrast, augment.saturation)
     )
+    if rng.random() < augment.grey:
+        saturation = 0.0
     mixing = saturation * np.eye(3) + (1 - saturation) * LUMINANCE
     mean = LUMINANCE @ pixels.mean(axis=(0, 1))
     matrix = np.column_stack([gain * contrast * mixing, np.full(3, gain * (1 - contrast) * mean)])

@@ -82,7 +82,9 @@ def test_a_copy_depends_on_seed_face_and_number(settings):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_a_turn_uncovers_is_filled_from_the_photo(seed, settings):
-    strong = settings.augment.model_copy(update=STILL | {"rotation": 45.0, "zoom": 0.4, "shift": 0.3, "shear": 20.0})
+    strong = settings.augment.model_copy(
+        update=STILL | {"rotation": 45.0, "zoom": 0.4, "stretch": 0.2, "shift": 0.3, "shear": 20.0}
+    )
     photo = np.full((32, 32, 3), 200, np.uint8)
     assert (alter(photo, strong, np.random.default_rng(seed)) == 200).all()
 
@@ -115,7 +117,7 @@ def test_light_changes_what_it_says_and_no_more(name, settings):
         assert all(np.abs(one - grey).max() < 2 for one in greys)
 
 
-@pytest.mark.parametrize("name", ["low_resolution", "jpeg", "erase"])
+@pytest.mark.parametrize("name", ["grey", "low_resolution", "jpeg", "erase"])
 def test_a_probability_is_how_often_a_copy_is_degraded(name, settings):
     photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     half = settings.augment.model_copy(update=STILL | {name: 0.5})
