@@ -44,7 +44,7 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     It has the least cross-entropy on data that was not trained on (C. Guo et al., "On calibration of
     modern neural networks", ICML 2017). Where nothing is wrong there, the least would be at 0; so the
-    targets are not 0 and 1, but what the number of photos can support (J. Platt, "Probabilistic
+    targets are not 0 and 1, but what so many photos can support (after J. Platt, "Probabilistic
     outputs for support vector machines", 1999).
 
     Parameters
@@ -55,11 +55,10 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    count = probabilities.shape[1]
-    counts = np.bincount(labels, minlength=count)[labels]
-    sure = (counts + 1) / (counts + count)
-    targets = np.tile(((1 - sure) / (count - 1))[:, None], count)
-    targets[np.arange(len(labels)), labels] = sure
+    photos, classes = probabilities.shape
+    sure = (photos + 1) / (photos + 2)
+    targets = np.full((photos, classes), (1 - sure) / (classes - 1))
+    targets[np.arange(photos), labels] = sure
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
     def loss(exponent: float) -> float:

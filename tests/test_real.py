@@ -5,7 +5,8 @@ import shutil
 import zipfile
 
 import pytest
-from conftest import ROOT, checkout, commit, shell
+import yaml
+from conftest import ROOT, checkout, commit, shell, stage
 
 pytestmark = pytest.mark.real
 
@@ -19,6 +20,25 @@ def photos(shared, tmp_path):
         for name in members[:: len(members) // 400][:400]:
             target.writestr(name, source.read(name))
     return path
+
+
+def test_copies_in_a_real_collection_stay_together_and_other_scenes_are_a_split(shared, tmp_path):
+    voc = {"use": "test", "source": "archive", "path": str(shared / "data/face-mask-voc-853.zip")}
+    settings = yaml.safe_load((ROOT / "presets/archive.yaml").read_text())
+    settings["dataset"]["path"] = str(shared / "data/face-mask-3833.zip")
+    settings["others"] = {"voc": voc}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    for name in ("fetch", "others", "survey", "split"):
+        command = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][name]["cmd"]
+        done = stage(name, *command.split()[3:])
+        assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "metrics/data.json").read_text())
+    assert data["photos"] == 3832
+    assert 3400 < data["groups"] < 3600
+    assert data["leaks"]["ungrouped"] > 100
+    assert data["leaks"]["left"] == data["groups_across_labels"] == data["copies_of_training"]["voc"] == 0
+    assert data["faces"]["voc"] == {"with_mask": 996, "without_mask": 150}
+    assert data["rejects"] == {"of another class": 123, "too small": 2803}
 
 
 def test_the_archive_preset_makes_a_good_model_from_a_few_photos(photos, shared, tmp_path):
