@@ -148,10 +148,22 @@ class Archive:
             yield name, size, digest.hexdigest()
 
 
-@functools.lru_cache(maxsize=1)
-def kept_open(path: Path, changed_ns: int) -> Archive:
-    """An archive that stays open between the tasks of a worker process.
+def kept_open(path: Path) -> Archive:
+    """An archive that stays open between the tasks of a worker process."""
+    return opened(path, path.stat().st_mtime_ns)
 
-    The time of change tells two files of one name apart.
-    """
+
+@functools.lru_cache(maxsize=1)
+def opened(path: Path, changed_ns: int) -> Archive:
+    """The last archive opened; the time of change tells two files of one name apart."""
     return Archive(path)
+
+
+def by_source(raw: Path, others: Path) -> dict[str, Path]:
+    """The zip of every source: `dataset`, and the other datasets by name."""
+    return {"dataset": raw.absolute()} | {path.stem: path.absolute() for path in sorted(others.glob("*.zip"))}
+
+
+def simple(name: str) -> str:
+    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case."""
+    return re.sub(r"[\W_]", "", name).casefold()

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from facemask import cli, figures, images, params, shards
-from facemask.archive import kept_open
+from facemask.archive import by_source, kept_open
 from facemask.params import Augment, Params
 from facemask.reproducible import replacing
 
@@ -95,8 +95,7 @@ def prepare(archives: dict[str, Path], faces: pd.DataFrame, settings: Params, co
     cv2.setNumThreads(1)
     pixels = []
     for face in faces.itertuples():
-        path = archives[face.source]
-        content = kept_open(path, path.stat().st_mtime_ns).read(face.member)
+        content = kept_open(archives[face.source]).read(face.member)
         box = (face.left, face.top, face.right, face.bottom)
         original = images.cut_out(content, box, settings.image_size)
         numbers = range(1, 1 + copies)
@@ -135,7 +134,7 @@ def draw_sheet(archives: dict[str, Path], faces: pd.DataFrame, settings: Params,
 def main(raw: Path, others: Path, manifest: Path, folder: Path, sheet: Path) -> None:
     settings = params.load()
     faces = pd.read_csv(manifest, dtype=shards.TEXT, keep_default_na=False)
-    archives = {"dataset": raw.absolute()} | {path.stem: path.absolute() for path in others.glob("*.zip")}
+    archives = by_source(raw, others)
     with replacing(folder) as partial:
         for split in [*shards.SPLITS, *shards.elsewhere(faces.split)]:
             write_shard(partial, split, archives, faces[faces.split == split], settings)

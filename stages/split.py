@@ -4,7 +4,6 @@ Reads the faces and the rejects; writes the manifest, a row a face, and what the
 A group of copies never spans two splits: a model must not be examined on what it was taught.
 """
 
-import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from facemask import cli, params
+from facemask.archive import simple
 from facemask.errors import UserError
 from facemask.params import Other, Split
 from facemask.reproducible import write_csv, write_json
@@ -26,7 +26,7 @@ SPLIT_FOLDERS = {
 
 def given_split(member: str) -> str | None:
     """The split of the outermost folder that names one."""
-    folders = (re.sub(r"[\W_]", "", folder).casefold() for folder in PurePosixPath(member).parent.parts)
+    folders = map(simple, PurePosixPath(member).parent.parts)
     return next((SPLIT_FOLDERS[folder] for folder in folders if folder in SPLIT_FOLDERS), None)
 
 

@@ -6,7 +6,6 @@ group with all faces of one scene.
 """
 
 import hashlib
-import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from facemask import annotations, cli, duplicates, figures, images, params
 from facemask.annotations import Box
-from facemask.archive import Archive, kept_open
+from facemask.archive import Archive, by_source, kept_open, simple
 from facemask.errors import UserError
 from facemask.params import Survey
 from facemask.reproducible import write_csv
@@ -26,11 +25,6 @@ PHOTOS_A_TASK = 64
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
 FACE = ["source", "member", "label", "group", "sha256", *Box._fields]
 REJECT = ["source", "member", "kind", "reason"]
-
-
-def simple(name: str) -> str:
-    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case."""
-    return re.sub(r"[\W_]", "", name).casefold()
 
 
 def folder_class(member: str, aliases: dict[str, str]) -> str | None:
@@ -55,7 +49,7 @@ def examine(
         member, label, sha256, box and fingerprint of a face; member, kind and reason of a reject.
     """
     aliases = {simple(alias): label for label, names in survey.classes.items() for alias in (label, *names)}
-    archive = kept_open(path, path.stat().st_mtime_ns)
+    archive = kept_open(path)
     faces, rejects = [], []
     for member, annotation in photos:
         label = folder_class(member, aliases)
@@ -69,6 +63,7 @@ def examine(
         except (images.ImageError, UserError) as error:
             rejects.append((member, "unreadable", str(error)))
             continue
+        digest = hashlib.sha256(content).hexdigest()
         for name, box in marked:
             label = aliases.get(simple(name))
             side = min(box.right - box.left, box.bottom - box.top)
@@ -79,7 +74,7 @@ def examine(
             else:
                 region = box.widened(survey.margin, image.width, image.height)
                 face = image.crop(region) if annotation else image
-                found = {"member": member, "label": label, "sha256": hashlib.sha256(content).hexdigest()}
+                found = {"member": member, "label": label, "sha256": digest}
                 faces.append(found | region._asdict() | {"fingerprint": duplicates.fingerprint(face)})
     return faces, rejects
 
@@ -96,7 +91,7 @@ def read(source: str, path: Path, survey: Survey) -> tuple[list[dict[str, Any]],
     with Archive(path) as archive:
         photos = paired(archive)
     parts = [photos[start : start + PHOTOS_A_TASK] for start in range(0, len(photos), PHOTOS_A_TASK)]
-    work = (joblib.delayed(examine)(path.absolute(), part, survey) for part in parts)
+    work = (joblib.delayed(examine)(path, part, survey) for part in parts)
     faces, rejects = [], []
     with tqdm(total=len(photos), desc=f"read {source}", unit="photo") as progress:
         for part, (seen, refused) in zip(
@@ -146,15 +141,15 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Path], path: Path) -> N
         members = photos[photos.group == group]
         pixels = []
         for face in members.head(SHOWN_FACES).itertuples():
-            archive = kept_open(archives[face.source], archives[face.source].stat().st_mtime_ns)
-            pixels.append(images.cut_out(archive.read(face.member), (0, 0, 0, 0), SHOWN_SIZE))
+            content = kept_open(archives[face.source]).read(face.member)
+            pixels.append(images.cut_out(content, (0, 0, 0, 0), SHOWN_SIZE))
         rows.append((f"{len(members)} photos", pixels, list(members.label.head(SHOWN_FACES))))
     figures.groups(rows, path)
 
 
 def main(raw: Path, others: Path, faces_file: Path, rejects_file: Path, picture: Path) -> None:
     survey = params.load().survey
-    archives = {"dataset": raw} | {path.stem: path for path in sorted(others.glob("*.zip"))}
+    archives = by_source(raw, others)
     faces, rejects = [], []
     for source, path in archives.items():
         seen, refused = read(source, path, survey)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from facemask import params
 from facemask.archive import write_archive
 from facemask.sources import demo
-from stages.split import assign, deal, given_split, leaked, place
+from stages.split import amounts, assign, deal, given_split, leaked, place
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -257,3 +257,16 @@ def test_other_datasets_are_a_split_each_or_join_training_but_for_copies_of_the_
     assert 0 < len(more) < 30
     assert (more.split == "train").all()
     assert not set(more.group) & set(exam.group)
+
+
+def test_photos_of_an_exam_that_are_copies_of_training_are_counted():
+    own = table({"a": 100, "b": 100}).assign(source="dataset", sha256="x")
+    exam = table({"a": 30}).assign(source="exam", sha256="z")
+    write_params(Path(), others={"exam": {"use": "test", "source": "demo"}})
+    settings = params.load()
+    faces = pd.concat([own, exam])
+    manifest, leaks = place(faces, settings.others, settings.split, 1)
+    data = amounts(faces, manifest, pd.DataFrame({"kind": []}), leaks)
+    taught = set(manifest.group[manifest.split == "train"])
+    assert data["copies_of_training"] == {"exam": sum(group in taught for group in exam.group)}
+    assert 0 < data["copies_of_training"]["exam"] < 30

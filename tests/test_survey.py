@@ -9,11 +9,11 @@ from conftest import marked, stage, write_params
 from test_split import encoded, photo
 
 from facemask.annotations import Box, parse
-from facemask.archive import write_archive
+from facemask.archive import simple, write_archive
 from facemask.errors import UserError
 from facemask.images import cut_out
 from facemask.sources import demo
-from stages.survey import folder_class, simple
+from stages.survey import folder_class
 
 OUTPUTS = ("faces.csv", "rejects.csv", "groups.png")
 
