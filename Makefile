@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test slow ui diff lock
+.PHONY: help repro test slow ui diff bench lock
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ diff: $(ENVIRONMENT) ## Show what differs from BASE (main) in parameters and met
 	@printf '### Parameters and metrics against %s\n\n' '$(BASE)'
 	@dvc params diff --md $(BASE)
 	@dvc metrics diff --md $(BASE)
+
+bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
+	python -m benchmarks.speed "$(PHOTOS)" "$(WEIGHTS)"
 
 lock: .venv/uv ## Resolve requirements.lock anew from pyproject.toml
 	.venv/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \

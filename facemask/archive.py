@@ -1,6 +1,6 @@
 """Zip files: written the same every time, read with suspicion."""
 
-import functools
+import contextlib
 import hashlib
 import io
 import mmap
@@ -148,20 +148,12 @@ class Archive:
             yield name, size, digest.hexdigest()
 
 
-def kept_open(path: Path) -> Archive:
-    """An archive that stays open between the tasks of a worker process."""
-    return opened(path, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1)
-def opened(path: Path, changed_ns: int) -> Archive:
-    """The last archive opened; the time of change tells two files of one name apart."""
-    return Archive(path)
-
-
-def by_source(raw: Path, others: Path) -> dict[str, Path]:
-    """The zip of every source: `dataset`, and the other datasets by name."""
-    return {"dataset": raw.absolute()} | {path.stem: path.absolute() for path in sorted(others.glob("*.zip"))}
+@contextlib.contextmanager
+def by_source(raw: Path, others: Path) -> Iterator[dict[str, Archive]]:
+    """The archive of every source, open: `dataset`, and the other datasets by name."""
+    files = {"dataset": raw} | {path.stem: path for path in sorted(others.glob("*.zip"))}
+    with contextlib.ExitStack() as stack:
+        yield {source: stack.enter_context(Archive(path)) for source, path in files.items()}
 
 
 def simple(name: str) -> str:

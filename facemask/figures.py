@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn import metrics
 
 from facemask.reproducible import replacing
 
@@ -53,6 +52,8 @@ def curves(history: pd.DataFrame, path: Path) -> None:
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[str], split: str, path: Path) -> None:
     """Counts, coloured by the share of each true class."""
+    from sklearn import metrics
+
     counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.6 + 0.9 * len(classes)
@@ -72,6 +73,8 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[st
 
 def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
     """ROC of every class against the rest."""
+    from sklearn import metrics
+
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for index, label in enumerate(classes):
@@ -87,6 +90,8 @@ def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split
 
 def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
     """Precision over recall of every class against the rest."""
+    from sklearn import metrics
+
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for index, label in enumerate(classes):

@@ -27,15 +27,20 @@ def names(folder: Path) -> list[str]:
     return [*SPLITS, *elsewhere(path.stem for path in folder.glob("*.npy"))]
 
 
+def examined(folder: Path) -> list[str]:
+    """The splits that no training sees: test, then the other datasets."""
+    return [name for name in names(folder) if name not in ("train", "validation")]
+
+
 def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]) -> None:
     """Write a split's array from parts of it, each a number of rows, in order."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = np.lib.format.open_memmap(folder / f"{split}.npy", mode="w+", dtype=dtype, shape=shape)
-    filled = 0
-    for part in parts:
-        whole[filled : filled + len(part)] = part
-        filled += len(part)
-    whole.flush()
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    # Written, not memory-mapped: there a full disk would kill the process without a word.
+    with (folder / f"{split}.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype))
 
 
 def array(folder: Path, split: str) -> np.memmap:

@@ -5,19 +5,17 @@ sheet. A copy is drawn from (seed, face, number of the copy): order and number o
 matter.
 """
 
+import functools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
-import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from facemask import cli, figures, images, params, shards
-from facemask.archive import by_source, kept_open
+from facemask import cli, figures, images, parallel, params, shards
+from facemask.archive import Archive, by_source
 from facemask.params import Augment, Params
 from facemask.reproducible import replacing
 
@@ -90,12 +88,11 @@ def generator(seed: int, face: Any, copy: int) -> np.random.Generator:
     return np.random.default_rng([seed, int(face.sha256, 16), face.left, face.top, copy])
 
 
-def prepare(archives: dict[str, Path], faces: pd.DataFrame, settings: Params, copies: int) -> np.ndarray:
+def prepare(faces: pd.DataFrame, archives: dict[str, Archive], settings: Params, copies: int) -> np.ndarray:
     """Each face followed by its altered copies: (faces * (1 + copies), size, size, 3), uint8."""
-    cv2.setNumThreads(1)
     pixels = []
     for face in faces.itertuples():
-        content = kept_open(archives[face.source]).read(face.member)
+        content = archives[face.source].read(face.member)
         box = (face.left, face.top, face.right, face.bottom)
         original = images.cut_out(content, box, settings.image_size)
         numbers = range(1, 1 + copies)
@@ -103,30 +100,21 @@ def prepare(archives: dict[str, Path], faces: pd.DataFrame, settings: Params, co
     return np.stack(pixels)
 
 
-def write_shard(folder: Path, split: str, archives: dict[str, Path], faces: pd.DataFrame, settings: Params) -> None:
+def write_shard(folder: Path, split: str, archives: dict[str, Archive], faces: pd.DataFrame, settings: Params) -> None:
     """Write a split's array and its table; only what is trained on gets copies."""
     copies = settings.augment.copies if split == "train" else 0
-    parts = [faces[start : start + FACES_A_TASK] for start in range(0, len(faces), FACES_A_TASK)]
-    work = (joblib.delayed(prepare)(archives, part, settings, copies) for part in parts)
-    done = joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator")(work)
+    prepared = functools.partial(prepare, archives=archives, settings=settings, copies=copies)
     shape = (len(faces) * (1 + copies), settings.image_size, settings.image_size, 3)
-    with tqdm(total=len(faces), desc=split, unit="face") as progress:
-
-        def counted() -> Iterator[np.ndarray]:
-            for part in done:
-                yield part
-                progress.update(len(part) // (1 + copies))
-
-        shards.fill(folder, split, shape, np.uint8, counted())
+    shards.fill(folder, split, shape, np.uint8, parallel.apply(prepared, faces, FACES_A_TASK, split, "face"))
     table = faces.loc[faces.index.repeat(1 + copies), ["source", "member", "label", "group"]]
     shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + copies), len(faces))))
 
 
-def draw_sheet(archives: dict[str, Path], faces: pd.DataFrame, settings: Params, sheet: Path) -> None:
+def draw_sheet(archives: dict[str, Archive], faces: pd.DataFrame, settings: Params, sheet: Path) -> None:
     """Show what augmentation does to a few training faces, classes in turn."""
     turn = faces.groupby("label").cumcount()
     chosen = faces.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(SHEET_FACES)
-    pixels = prepare(archives, chosen, settings, SHEET_COPIES)
+    pixels = prepare(chosen, archives, settings, SHEET_COPIES)
     pixels = pixels.reshape(len(chosen), 1 + SHEET_COPIES, *pixels.shape[1:])
     figures.contact_sheet(pixels[:, 0], pixels[:, 1:], sheet)
 
@@ -134,11 +122,12 @@ def draw_sheet(archives: dict[str, Path], faces: pd.DataFrame, settings: Params,
 def main(raw: Path, others: Path, manifest: Path, folder: Path, sheet: Path) -> None:
     settings = params.load()
     faces = pd.read_csv(manifest, dtype=shards.TEXT, keep_default_na=False)
-    archives = by_source(raw, others)
-    with replacing(folder) as partial:
-        for split in [*shards.SPLITS, *shards.elsewhere(faces.split)]:
-            write_shard(partial, split, archives, faces[faces.split == split], settings)
-    draw_sheet(archives, faces[faces.split == "train"], settings, sheet)
+    cv2.setNumThreads(1)
+    with by_source(raw, others) as archives:
+        with replacing(folder) as partial:
+            for split in [*shards.SPLITS, *shards.elsewhere(faces.split)]:
+                write_shard(partial, split, archives, faces[faces.split == split], settings)
+        draw_sheet(archives, faces[faces.split == "train"], settings, sheet)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ def decision(rule: dict[str, Any]) -> str:
             f"The answer is {rule['label']} from a probability of {rule['threshold']:.4f} on, at which validation "
             f"found {rule['recall']:.0%} of them; else the likeliest of the others."
         )
+    if rule["temperature"] is None:
+        return f"{chosen} The probabilities are as trained, not calibrated."
     return f"{chosen} The logits were divided by {rule['temperature']:.3f}, fitted on validation."
 
 

@@ -1,7 +1,7 @@
 """Examine the model on the test split, and on the other datasets that are there for it.
 
-Reads the model, its labels, its decision rule, the shards and the features; writes the scores,
-every single prediction, the classification report and the figures.
+Reads the model, what of it was trained, its labels, its decision rule, the shards and the features;
+writes the scores, every single prediction, the classification report and the figures.
 """
 
 import json
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from facemask import cli, figures, models, params, scores, shards, tracking
-from facemask.reproducible import prepare_tensorflow, replacing, write_csv, write_json
+from facemask import cli, decision, figures, params, scores, shards, tflite, tracking
+from facemask.reproducible import replacing, write_csv, write_json
 
 GRID_PHOTOS = 20
 
@@ -46,6 +46,7 @@ def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, split: str, seed:
 
 def main(
     model: Path,
+    trained: Path,
     labels_file: Path,
     decision_file: Path,
     source: Path,
@@ -60,17 +61,14 @@ def main(
     settings = params.load()
     classes = shards.read_labels(labels_file)
     rule = json.loads(decision_file.read_text())
-    prepare_tensorflow(settings.seed, settings.threads)
-    import keras
-
-    trainable = keras.saving.load_model(model).get_layer("trainable")
+    trained_part = trained.read_bytes()
     inputs = source if settings.train_from == "input" else features
     results, tables = {}, {}
     with replacing(folder) as partial:
         partial.mkdir()
-        for split in shards.names(source)[2:]:
-            probabilities = models.predict(trainable, shards.array(inputs, split), settings.batch_size)
-            predicted = scores.decide(probabilities, classes, rule["label"], rule["threshold"])
+        for split in shards.examined(source):
+            probabilities = np.concatenate(list(tflite.run(trained_part, shards.array(inputs, split), split)))
+            predicted = decision.decide(probabilities, classes, rule["label"], rule["threshold"])
             rows, labels = shards.rows(source, split), shards.labels(source, split, classes)
             results[split] = scores.score(labels, probabilities, predicted, rows.group, classes, settings.seed)
             tables[split] = tabulate(rows, probabilities, predicted, classes)
@@ -79,8 +77,7 @@ def main(
             figures.precision_recall(labels, probabilities, classes, split, partial / f"{split}_precision_recall.png")
             figures.reliability(scores.reliability(labels, probabilities), split, partial / f"{split}_reliability.png")
             draw_photos(tables[split], shards.array(source, split), split, settings.seed, partial)
-            if split == "test":
-                report = scores.report(labels, probabilities, predicted, classes)
+    report = pd.DataFrame.from_dict(results["test"]["per_class"], orient="index").rename_axis("class").reset_index()
     elsewhere = {split: result for split, result in results.items() if split != "test"}
     write_json(test_file, results["test"])
     write_json(others_file, elsewhere)

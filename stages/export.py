@@ -1,8 +1,9 @@
 """Turn the model into files for phones, cameras and laptops, and hold them against it.
 
 Reads the model, its labels and decision rule, the shards and the test predictions; writes a
-self-contained .tflite a variant, each from raw uint8 RGB pixels to probabilities, and how each
-compares. Fails if a variant loses more accuracy than params allows.
+self-contained .tflite a variant, each from raw uint8 RGB pixels to probabilities, with the labels,
+the rule and the margin of the faces beside them, and how each compares. Fails if a variant loses
+more accuracy than params allows.
 """
 
 import functools
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask import cli, params, scores, shards, tflite, tracking
+from facemask import cli, params, shards, tflite, tracking
+from facemask.decision import decide
 from facemask.errors import UserError
 from facemask.reproducible import prepare_tensorflow, replacing, write_json
 
@@ -25,10 +27,9 @@ def calibration(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def compare(
-    file: Path, pixels: np.ndarray, labels: np.ndarray, expected: np.ndarray, decide: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, Any]:
-    """Hold a .tflite file against the Keras model's probabilities (n, classes) on the test split."""
-    probabilities = np.concatenate(list(tflite.run(file, pixels, file.stem)))
+    probabilities: np.ndarray, expected: np.ndarray, labels: np.ndarray, decide: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, float]:
+    """Hold a variant's probabilities (n, classes) on the test split against the evaluated ones."""
     predicted, original = decide(probabilities), decide(expected)
     accuracy = float(np.mean(predicted == labels))
     return {
@@ -36,7 +37,6 @@ def compare(
         "accuracy_drop": float(np.mean(original == labels)) - accuracy,
         "agreement": float(np.mean(predicted == original)),
         "largest_difference": float(np.abs(probabilities - expected).max()),
-        "bytes": file.stat().st_size,
     }
 
 
@@ -70,20 +70,21 @@ def main(
     model = keras.saving.load_model(model_file)
     classes = shards.read_labels(labels_file)
     rule = json.loads(decision_file.read_text())
-    decide = functools.partial(scores.decide, classes=classes, label=rule["label"], threshold=rule["threshold"])
+    decided = functools.partial(decide, classes=classes, label=rule["label"], threshold=rule["threshold"])
     expected = pd.read_csv(predictions_file)[[f"p_{label}" for label in classes]].to_numpy()
     pixels, labels = shards.array(source, "test"), shards.labels(source, "test", classes)
     photos = calibration(shards.array(source, "train"), settings.export.calibration_images, settings.seed)
-    results, latencies = {}, {}
+    frozen, results, latencies = tflite.freeze(model), {}, {}
     with replacing(folder) as partial:
         partial.mkdir()
-        for file in (labels_file, decision_file):
-            (partial / file.name).write_bytes(file.read_bytes())
+        (partial / labels_file.name).write_bytes(labels_file.read_bytes())
+        write_json(partial / decision_file.name, rule | {"margin": settings.survey.margin})
         for variant in tflite.VARIANTS:
-            file = partial / f"{variant}.tflite"
-            file.write_bytes(tflite.convert(model, variant, photos))
-            results[variant] = compare(file, pixels, labels, expected, decide)
-            latencies[variant] = tflite.latency(file, pixels[0])
+            converted = tflite.convert(frozen, variant, photos)
+            (partial / f"{variant}.tflite").write_bytes(converted)
+            probabilities = np.concatenate(list(tflite.run(converted, pixels, variant)))
+            results[variant] = compare(probabilities, expected, labels, decided) | {"bytes": len(converted)}
+            latencies[variant] = tflite.latency(converted, pixels[0])
         gate(results, settings.export.max_accuracy_drop)
     write_json(comparison, results)
     print(pd.DataFrame(results).T.assign(milliseconds=latencies).to_string())

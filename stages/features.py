@@ -6,9 +6,7 @@ exact, and what is left to train takes seconds. With `train_from: input` nothing
 folder holds only the name of the cut, and training reads the shards.
 """
 
-import contextlib
 import functools
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,36 +25,30 @@ Engine = Callable[[np.ndarray, str], Iterator[np.ndarray]]
 GPU_BATCH = 256
 
 
-@contextlib.contextmanager
-def on_processors(trunk: "keras.Model") -> Iterator[Engine]:
-    """Run the trunk through LiteRT, one process a core."""
-    with tempfile.TemporaryDirectory() as folder:
-        converted = Path(folder, "trunk.tflite")
-        converted.write_bytes(tflite.convert(trunk, "float32"))
-        yield functools.partial(tflite.run, converted)
+def on_processors(trunk: "keras.Model") -> Engine:
+    """The trunk in LiteRT, one thread a core."""
+    return functools.partial(tflite.run, tflite.convert(tflite.freeze(trunk), "float32"))
 
 
-@contextlib.contextmanager
-def on_gpu(trunk: "keras.Model") -> Iterator[Engine]:
-    """Run the trunk through TensorFlow."""
+def on_gpu(trunk: "keras.Model") -> Engine:
+    """The trunk in TensorFlow."""
 
     def run(pixels: np.ndarray, title: str) -> Iterator[np.ndarray]:
         for start in tqdm(range(0, len(pixels), GPU_BATCH), desc=title, unit="batch"):
             yield trunk.predict_on_batch(pixels[start : start + GPU_BATCH])
 
-    yield run
+    return run
 
 
 def apply(trunk: "keras.Model", source: Path, folder: Path) -> None:
     """Write the trunk's output for every row of every shard."""
     import tensorflow as tf
 
-    engine = on_gpu if tf.config.list_physical_devices("GPU") else on_processors
-    with engine(trunk) as run:
-        for split in shards.names(source):
-            pixels = shards.array(source, split)
-            shape = (len(pixels), *trunk.output_shape[1:])
-            shards.fill(folder, split, shape, np.float32, run(pixels, split))
+    run = (on_gpu if tf.config.list_physical_devices("GPU") else on_processors)(trunk)
+    for split in shards.names(source):
+        pixels = shards.array(source, split)
+        shape = (len(pixels), *trunk.output_shape[1:])
+        shards.fill(folder, split, shape, np.float32, run(pixels, split))
 
 
 def main(source: Path, backbone_file: Path, features: Path) -> None:

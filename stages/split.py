@@ -88,7 +88,8 @@ def deal(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, in
 def place(faces: pd.DataFrame, others: dict[str, Other], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
     """Give every face its split: a dataset that is only tested on is a split by itself.
 
-    What is trained on besides gives way where it has a copy in validation or test. Returns what `deal` does.
+    What is trained on besides gives way where it has a copy in validation or test. Returns and raises what
+    `deal` does, and stops if there is nothing to test on.
     """
     own, leaks = deal(faces[faces.source == "dataset"], split, seed)
     examined = set(own.group[own.split != "train"])
@@ -97,6 +98,8 @@ def place(faces: pd.DataFrame, others: dict[str, Other], split: Split, seed: int
         part = faces[faces.source == name]
         if other.use == "train":
             parts.append(part[~part.group.isin(examined)].assign(split="train"))
+        elif part.empty:
+            raise UserError(f"others.{name}: none of its faces can be used; the list of rejects says why")
         else:
             parts.append(part.assign(split=name))
     return pd.concat(parts), leaks

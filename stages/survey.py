@@ -5,18 +5,17 @@ picture of the largest groups. Copies of one photo, exact or near, whatever thei
 group with all faces of one scene.
 """
 
+import functools
 import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from facemask import annotations, cli, duplicates, figures, images, params
+from facemask import annotations, cli, duplicates, figures, images, parallel, params
 from facemask.annotations import Box
-from facemask.archive import Archive, by_source, kept_open, simple
+from facemask.archive import Archive, by_source, simple
 from facemask.errors import UserError
 from facemask.params import Survey
 from facemask.reproducible import write_csv
@@ -34,7 +33,7 @@ def folder_class(member: str, aliases: dict[str, str]) -> str | None:
 
 
 def examine(
-    path: Path, photos: list[tuple[str, str | None]], survey: Survey
+    archive: Archive, photos: list[tuple[str, str | None]], survey: Survey
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str, str]]]:
     """Read some photos of an archive.
 
@@ -49,7 +48,6 @@ def examine(
         member, label, sha256, box and fingerprint of a face; member, kind and reason of a reject.
     """
     aliases = {simple(alias): label for label, names in survey.classes.items() for alias in (label, *names)}
-    archive = kept_open(path)
     faces, rejects = [], []
     for member, annotation in photos:
         label = folder_class(member, aliases)
@@ -86,20 +84,13 @@ def paired(archive: Archive) -> list[tuple[str, str | None]]:
     return [(name, marks.get(PurePosixPath(name).stem)) for name in photos]
 
 
-def read(source: str, path: Path, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
+def read(source: str, archive: Archive, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
     """Faces and rejects of a whole archive, in order of member."""
-    with Archive(path) as archive:
-        photos = paired(archive)
-    parts = [photos[start : start + PHOTOS_A_TASK] for start in range(0, len(photos), PHOTOS_A_TASK)]
-    work = (joblib.delayed(examine)(path, part, survey) for part in parts)
     faces, rejects = [], []
-    with tqdm(total=len(photos), desc=f"read {source}", unit="photo") as progress:
-        for part, (seen, refused) in zip(
-            parts, joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator")(work), strict=True
-        ):
-            faces += [{"source": source, **face} for face in seen]
-            rejects += [(source, *reject) for reject in refused]
-            progress.update(len(part))
+    examined = functools.partial(examine, archive, survey=survey)
+    for seen, refused in parallel.apply(examined, paired(archive), PHOTOS_A_TASK, f"read {source}", "photo"):
+        faces += [{"source": source, **face} for face in seen]
+        rejects += [(source, *reject) for reject in refused]
     return faces, rejects
 
 
@@ -131,7 +122,7 @@ def grouped(faces: pd.DataFrame, fingerprints: np.ndarray, distance: int) -> pd.
     return faces.sha256.groupby(numbers).transform("min").str[:16]
 
 
-def draw_groups(faces: pd.DataFrame, archives: dict[str, Path], path: Path) -> None:
+def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -> None:
     """Show the groups with the most photos, with the labels under them."""
     photos = faces.drop_duplicates(["source", "member"])
     sizes = photos.groupby("group").size()
@@ -141,7 +132,7 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Path], path: Path) -> N
         members = photos[photos.group == group]
         pixels = []
         for face in members.head(SHOWN_FACES).itertuples():
-            content = kept_open(archives[face.source]).read(face.member)
+            content = archives[face.source].read(face.member)
             pixels.append(images.cut_out(content, (0, 0, 0, 0), SHOWN_SIZE))
         rows.append((f"{len(members)} photos", pixels, list(members.label.head(SHOWN_FACES))))
     figures.groups(rows, path)
@@ -149,18 +140,18 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Path], path: Path) -> N
 
 def main(raw: Path, others: Path, faces_file: Path, rejects_file: Path, picture: Path) -> None:
     survey = params.load().survey
-    archives = by_source(raw, others)
     faces, rejects = [], []
-    for source, path in archives.items():
-        seen, refused = read(source, path, survey)
-        faces += seen
-        rejects += refused
-    table, refusals = pd.DataFrame(faces, columns=[*FACE, "fingerprint"]), pd.DataFrame(rejects, columns=REJECT)
-    check(len(table.drop_duplicates(["source", "member"])), refusals, survey.max_rejected)
-    table["group"] = grouped(table, np.stack(table.pop("fingerprint")), survey.copy_distance)
-    write_csv(faces_file, table[FACE])
-    write_csv(rejects_file, refusals)
-    draw_groups(table, archives, picture)
+    with by_source(raw, others) as archives:
+        for source, archive in archives.items():
+            seen, refused = read(source, archive, survey)
+            faces += seen
+            rejects += refused
+        table, refusals = pd.DataFrame(faces, columns=[*FACE, "fingerprint"]), pd.DataFrame(rejects, columns=REJECT)
+        check(len(table.drop_duplicates(["source", "member"])), refusals, survey.max_rejected)
+        table["group"] = grouped(table, np.stack(table.pop("fingerprint")), survey.copy_distance)
+        write_csv(faces_file, table[FACE])
+        write_csv(rejects_file, refusals)
+        draw_groups(table, archives, picture)
     print(f"{len(table):,} faces in {table.group.nunique():,} groups; {len(refusals):,} rejected")
 
 

@@ -1,8 +1,8 @@
 """Train what the cut leaves trainable, and keep the epoch that validation likes best.
 
-Reads the shards, the features and the backbone; writes the whole classifier, its labels in the
-order of its outputs, how to decide from its probabilities, the history and the curves. The test
-split is not read.
+Reads the shards, the features and the backbone; writes the whole classifier, its trained part alone
+for LiteRT, its labels in the order of its outputs, how to decide from its probabilities, the history
+and the curves. The test split is not read.
 """
 
 import sys
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from facemask import cli, figures, models, params, scores, shards, tracking
+from facemask import cli, decision, figures, models, params, shards, tflite, tracking
 from facemask.params import Decision, Params
-from facemask.reproducible import prepare_tensorflow, save_model, write_csv, write_json, write_text
+from facemask.reproducible import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
 
 if TYPE_CHECKING:
     import keras
@@ -50,9 +50,8 @@ def class_weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
     """The weight of every row, float32: all 1, or such that each class weighs the same."""
     if not balanced:
         return np.ones(len(labels), np.float32)
-    from sklearn.utils.class_weight import compute_sample_weight
-
-    return compute_sample_weight("balanced", labels).astype(np.float32)
+    photos = np.bincount(labels)
+    return (len(labels) / len(photos) / photos)[labels].astype(np.float32)
 
 
 def schedule(settings: Params, steps: int) -> "tuple[float | keras.optimizers.schedules.LearningRateSchedule, list]":
@@ -106,20 +105,20 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Params)
 
 def calibrate(trainable: "keras.Model", inputs: np.ndarray, labels: np.ndarray, batch_size: int) -> float:
     """Divide the logits, in place, by the temperature that validation asks for; returns it."""
-    found = scores.temperature(labels, models.predict(trainable, inputs, batch_size))
+    found = decision.temperature(labels, models.predict(trainable, inputs, batch_size))
     last = trainable.get_layer("probabilities")
     last.set_weights([weight / found for weight in last.get_weights()])
     return found
 
 
-def decision(
+def rule(
     labels: np.ndarray, probabilities: np.ndarray, classes: list[str], settings: Decision
 ) -> dict[str, str | float | None]:
     """The rule that makes a label of probabilities, chosen on validation."""
     threshold = None
     if settings.recall is not None:
         index = classes.index(settings.label)
-        threshold = scores.threshold_for(labels == index, probabilities[:, index], settings.recall)
+        threshold = decision.threshold_for(labels == index, probabilities[:, index], settings.recall)
     return {"label": settings.label, "recall": settings.recall, "threshold": threshold}
 
 
@@ -128,6 +127,7 @@ def main(
     features: Path,
     backbone_file: Path,
     model_file: Path,
+    trained_file: Path,
     labels_file: Path,
     decision_file: Path,
     history_file: Path,
@@ -149,13 +149,15 @@ def main(
     start = time.perf_counter()
     history = fit(trainable, train, validation, settings)
     seconds = time.perf_counter() - start
-    found = calibrate(trainable, *validation, settings.batch_size) if settings.decision.calibrate else 1.0
+    found = calibrate(trainable, *validation, settings.batch_size) if settings.decision.calibrate else None
     probabilities = models.predict(trainable, validation[0], settings.batch_size)
-    rule = decision(validation[1], probabilities, classes, settings.decision)
+    chosen = rule(validation[1], probabilities, classes, settings.decision)
     model = models.join(trunk, trainable, settings.image_size)
     save_model(model, model_file)
+    with replacing(trained_file) as partial:
+        partial.write_bytes(tflite.convert(tflite.freeze(trainable), "float32"))
     write_text(labels_file, "".join(f"{label}\n" for label in classes))
-    write_json(decision_file, rule | {"temperature": found})
+    write_json(decision_file, chosen | {"temperature": found})
     write_csv(history_file, history)
     figures.curves(history, curves)
     best = history.loc[history.val_loss.idxmin()]

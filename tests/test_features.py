@@ -17,6 +17,5 @@ def test_both_engines_agree_with_keras(engine, train_from, tmp_path):
     prepare_tensorflow(settings.seed, settings.threads)
     trunk, _ = models.cut(models.build_backbone(settings), train_from)
     pixels = np.random.default_rng(0).integers(0, 255, (300, 32, 32, 3), np.uint8)
-    with engine(trunk) as run:
-        features = np.concatenate(list(run(pixels, "test")))
+    features = np.concatenate(list(engine(trunk)(pixels, "test")))
     np.testing.assert_allclose(features, trunk(pixels), atol=1e-4)

@@ -1,7 +1,6 @@
 """LiteRT: what Keras computes, from raw pixels, with the same bits on any number of cores."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +11,12 @@ from facemask.reproducible import prepare_tensorflow
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
+def frozen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tflite")
     write_params(folder)
     settings = params.load(folder / "params.yaml")
     prepare_tensorflow(settings.seed, settings.threads)
-    return models.build_backbone(settings)
+    return tflite.freeze(models.build_backbone(settings))
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +24,24 @@ def pixels():
     return np.random.default_rng(0).integers(0, 255, (70, 32, 32, 3), np.uint8)
 
 
-def test_workers_and_neighbours_do_not_change_a_bit(backbone, pixels, monkeypatch):
-    file = Path("trunk.tflite")
-    file.write_bytes(tflite.convert(backbone, "float32"))
+def test_workers_and_neighbours_do_not_change_a_bit(frozen, pixels, monkeypatch):
+    converted = tflite.convert(frozen, "float32")
     results = []
     for workers in ("1", "3"):
         monkeypatch.setitem(os.environ, "LOKY_MAX_CPU_COUNT", workers)
-        results.append(np.concatenate(list(tflite.run(file, pixels, "test"))))
-    alone = tflite.infer(file, file.stat().st_mtime_ns, pixels[50:51])
+        results.append(np.concatenate(list(tflite.run(converted, pixels, "test"))))
+    alone = tflite.Runner(converted)(pixels[50:51])
     assert results[0].tobytes() == results[1].tobytes()
     assert alone.tobytes() == results[0][50:51].tobytes()
 
 
 @pytest.mark.parametrize("variant", tflite.VARIANTS)
-def test_conversion_has_the_same_bytes_every_time(variant, backbone, pixels):
-    assert tflite.convert(backbone, variant, pixels[:8]) == tflite.convert(backbone, variant, pixels[:8])
+def test_conversion_has_the_same_bytes_every_time(variant, frozen, pixels):
+    assert tflite.convert(frozen, variant, pixels[:8]) == tflite.convert(frozen, variant, pixels[:8])
 
 
-def test_the_smaller_variants_are_smaller(backbone, pixels):
-    sizes = [len(tflite.convert(backbone, variant, pixels[:8])) for variant in tflite.VARIANTS]
+def test_the_smaller_variants_are_smaller(frozen, pixels):
+    sizes = [len(tflite.convert(frozen, variant, pixels[:8])) for variant in tflite.VARIANTS]
     float32, float16, int8 = sizes
     assert float32 > 1.6 * float16
     assert float16 > 1.2 * int8

@@ -1,0 +1,49 @@
+"""The rule that makes a label of probabilities."""
+
+import numpy as np
+import pytest
+
+from facemask.decision import decide, temperature, threshold_for
+from facemask.scores import calibration_error
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0, 2.5])
+def test_the_temperature_that_was_lost_is_found(true):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (4000, 3))
+    honest = softmax(logits)
+    labels = np.array([rng.choice(3, p=row) for row in honest])
+    told = softmax(logits * true)
+    assert temperature(labels, told) == pytest.approx(true, rel=0.1)
+    assert calibration_error(labels, honest) < 0.03
+    if true != 1:
+        assert calibration_error(labels, told) > 0.05
+
+
+def test_a_faultless_validation_does_not_make_the_model_certain():
+    labels = np.tile([0, 1], 50)
+    told = np.where(np.eye(2)[labels] == 1, 0.999999, 0.000001)
+    calm = softmax(np.log(told) / temperature(labels, told))
+    assert 0.97 < calm.max() < 0.999
+
+
+def test_a_threshold_finds_as_much_as_was_asked_for():
+    rng = np.random.default_rng(5)
+    positive = rng.random(1000) < 0.3
+    probability = np.clip(rng.normal(np.where(positive, 0.6, 0.3), 0.15), 0, 1)
+    for recall in (0.5, 0.9, 0.99, 1.0):
+        threshold = threshold_for(positive, probability, recall)
+        assert (probability[positive] >= threshold).mean() >= recall
+        assert (probability[positive] > threshold + 1e-6).mean() < recall
+
+
+def test_a_threshold_decides_for_its_class_alone():
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.45, 0.3, 0.25], [0.2, 0.35, 0.45]])
+    classes = ["a", "b", "c"]
+    assert decide(probabilities, classes, "c", None).tolist() == [0, 0, 2]
+    assert decide(probabilities, classes, "c", 0.2).tolist() == [0, 2, 2]
+    assert decide(probabilities, classes, "c", 0.9).tolist() == [0, 0, 1]

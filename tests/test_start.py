@@ -1,0 +1,45 @@
+"""What a stage does not use, it does not import: TensorFlow alone costs seconds."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, stage
+
+HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2", "requests"}
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("fetch", {"requests"}),
+        ("others", {"requests"}),
+        ("survey", {"scipy", "matplotlib"}),
+        ("split", set()),
+        ("augment", {"cv2", "matplotlib"}),
+        ("features", set()),
+        ("train", {"matplotlib"}),
+        ("evaluate", {"sklearn", "scipy", "matplotlib"}),
+        ("export", set()),
+        ("card", set()),
+    ],
+)
+def test_a_stage_starts_with_no_more_than_it_needs(name, used):
+    code = f"import sys, stages.{name}; print(*(set({HEAVY}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == used
+
+
+def test_evaluation_needs_no_tensorflow(copy, tmp_path):
+    absent = tmp_path / "absent/tensorflow"
+    absent.mkdir(parents=True)
+    (absent / "__init__.py").write_text("raise ImportError('TensorFlow is not there')\n")
+    outputs = [tmp_path / name for name in ("test.json", "others.json", "predictions.csv", "others.csv", "report.csv")]
+    done = stage(
+        "evaluate", "models/model.keras", "models/trained.tflite", "models/labels.txt", "models/decision.json",
+        "data/shards", "data/features", *outputs, tmp_path / "figures",
+        folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "TensorFlow is not there" not in done.stderr
+    assert (tmp_path / "test.json").read_bytes() == (copy / "metrics/test.json").read_bytes()
