@@ -27,7 +27,7 @@ def settings(photos: int, weights: Path) -> str:
     content["dataset"] |= {"images": photos, "size": SIDE}
     content["survey"]["copy_distance"] = 0
     content["augment"]["copies"] = 0
-    content["export"]["max_accuracy_drop"] = 1.0
+    content["export"]["max_accuracy_drop"] = 0.9
     return yaml.safe_dump(content, sort_keys=False)
 
 
