@@ -1,10 +1,13 @@
 """What a classifier's probabilities are worth, for any number of classes."""
 
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn import metrics
+
+from facemask.reproducible import DECIMALS
 
 ROUNDS, ROUNDS_AT_ONCE = 2000, 100
 BINS = 15
@@ -24,7 +27,7 @@ def decide(probabilities: np.ndarray, classes: list[str], label: str, threshold:
 
 
 def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:
-    """The largest threshold at which at least this share of the positives is found.
+    """The largest threshold of `DECIMALS` places at which at least this share of the positives is found.
 
     Parameters
     ----------
@@ -36,7 +39,8 @@ def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) 
         Above 0, up to 1.
     """
     found = np.sort(probabilities[labels])[::-1]
-    return float(found[int(np.ceil(recall * len(found))) - 1])
+    least = Decimal(float(found[int(np.ceil(recall * len(found))) - 1]))
+    return float(least.quantize(Decimal(10) ** -DECIMALS, ROUND_FLOOR))
 
 
 def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
