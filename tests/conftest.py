@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 
 from facemask.archive import write_archive
@@ -17,6 +19,13 @@ from facemask.sources import demo
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FACEMASK_SHARED", ROOT.parent / "shared"))
+
+# The same examples every time, and nothing kept; look for others with --hypothesis-profile=search.
+EVERY_TIME = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("same", derandomize=True, **EVERY_TIME)
+settings.register_profile("search", max_examples=1000, **EVERY_TIME)
+settings.load_profile("same")
+set_hypothesis_home_dir(ROOT / ".pytest_cache/hypothesis")
 
 # Users' machines write byte code beside the modules; the pipeline must not take it for a change.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -56,7 +65,7 @@ def write_params(folder: Path, preset: str = "params.yaml", **changes) -> None:
 def isolated(tmp_path, monkeypatch):
     """Every test starts in an empty folder and knows no DVC run and no tracking server."""
     for name in list(os.environ):
-        if name.startswith(("DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
+        if name.startswith(("AWS_", "DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
