@@ -3,12 +3,19 @@
 import io
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import requests
 import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -96,6 +103,36 @@ def shell(*words, cwd: Path, **environment) -> str:
     )
     assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}"
     return done.stdout
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def tracking_server(words: list[str], port: int, folder: Path, **environment) -> Iterator[psutil.Process]:
+    """MLflow's server, from its first answer to the end of the block."""
+    said = folder / "server.log"
+    with said.open("wb") as log:
+        process = psutil.Popen(
+            [sys.executable, "-m", *words], cwd=folder, env={**os.environ, **environment},
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for _ in range(240):
+            assert process.poll() is None, said.read_text()[-3000:]
+            with suppress(requests.RequestException):
+                requests.get(f"http://127.0.0.1:{port}/health", timeout=5).raise_for_status()
+                break
+            time.sleep(0.5)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def checkout(folder: Path, **changes) -> Path:

