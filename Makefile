@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 BASE ?= main
+export BASE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test slow ui diff bench lock
+.PHONY: help repro test slow ui diff bench lock audit
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -29,9 +30,9 @@ ui: $(ENVIRONMENT) ## Open MLflow on the recorded runs
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 diff: $(ENVIRONMENT) ## Show what differs from BASE (main) in parameters and metrics, as Markdown
-	@printf '### Parameters and metrics against %s\n\n' '$(BASE)'
-	@dvc params diff --md $(BASE)
-	@dvc metrics diff --md $(BASE)
+	@printf '### Parameters and metrics against %s\n\n' "$$BASE"
+	@dvc params diff --md "$$BASE"
+	@dvc metrics diff --md "$$BASE"
 
 bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$(PHOTOS)" "$(WEIGHTS)"
@@ -40,6 +41,9 @@ lock: .venv/uv ## Resolve requirements.lock anew from pyproject.toml
 	.venv/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
 
+audit: .venv/pip-audit ## Look up known faults of the locked packages, with PyPI's advisory service
+	.venv/pip-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
+
 $(ENVIRONMENT): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.12")'
 	@echo 'Making .venv from requirements.lock' >&2
@@ -47,6 +51,6 @@ $(ENVIRONMENT): requirements.lock
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@cp requirements.lock $@
 
-.venv/uv: $(ENVIRONMENT)
+.venv/uv .venv/pip-audit: $(ENVIRONMENT)
 	python -m venv $@
-	$@/bin/pip install --quiet uv
+	$@/bin/pip install --quiet $(@F)

@@ -226,10 +226,10 @@ def load(file: Path = Path("params.yaml")) -> Params:
         return Params.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"{file} is missing; restore it with: git checkout {file}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise UserError("; ".join(explain(one, file) for one in error.errors())) from None
+    except (yaml.YAMLError, ValueError) as error:  # PyYAML lets through what int() and datetime() say, as of 2024-13-45
+        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def check() -> None:

@@ -92,13 +92,14 @@ def score(
     """
     table = report(labels, probabilities, predicted, classes)
     present = table.photos > 0
+    means = table.loc[present, ["precision", "recall", "f1", "roc_auc", "average_precision"]].mean().dropna()
     return {
         "photos": len(labels),
         "loss": float(metrics.log_loss(labels, probabilities, labels=range(len(classes)))),
         "calibration_error": calibration_error(labels, probabilities),
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "balanced_accuracy": float(table.recall[present].mean()),
-        **table.loc[present, ["precision", "recall", "f1", "roc_auc", "average_precision"]].mean().to_dict(),
+        **means.to_dict(),
         "interval": intervals(labels, predicted, groups, len(classes), seed),
         "per_class": {
             row.pop("class"): {name: value for name, value in row.items() if not np.isnan(value)}

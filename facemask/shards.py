@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from facemask.errors import UserError
 from facemask.reproducible import write_csv
 
 SPLITS = ("train", "validation", "test")
@@ -44,8 +45,18 @@ def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype, part
 
 
 def array(folder: Path, split: str) -> np.memmap:
-    """A split's array, read-only and memory-mapped."""
-    return np.load(folder / f"{split}.npy", mmap_mode="r")
+    """A split's array, read-only and memory-mapped.
+
+    Raises
+    ------
+    UserError
+        If the file is no whole array of numbers.
+    """
+    file = folder / f"{split}.npy"
+    try:
+        return np.load(file, mmap_mode="r")
+    except (ValueError, EOFError):
+        raise UserError(f"{file} is no whole array of numbers; make it again with: dvc repro") from None
 
 
 def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:

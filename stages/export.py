@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask import cli, params, shards, tflite, tracking
+from facemask import cli, models, params, shards, tflite, tracking
 from facemask.decision import decide
 from facemask.errors import UserError
 from facemask.reproducible import prepare_tensorflow, replacing, write_json
@@ -65,9 +65,7 @@ def main(
 ) -> None:
     settings = params.load()
     prepare_tensorflow(settings.seed, settings.threads)
-    import keras
-
-    model = keras.saving.load_model(model_file)
+    model = models.load(model_file)
     classes = shards.read_labels(labels_file)
     rule = json.loads(decision_file.read_text())
     decided = functools.partial(decide, classes=classes, label=rule["label"], threshold=rule["threshold"])

@@ -135,14 +135,12 @@ def main(
 ) -> None:
     settings = params.load()
     prepare_tensorflow(settings.seed, settings.threads)
-    import keras
-
     classes = sorted(shards.rows(source, "train").label.unique())
     inputs = source if settings.train_from == "input" else features
     train, validation = (
         (shards.array(inputs, split), shards.labels(source, split, classes)) for split in ("train", "validation")
     )
-    trunk, top = models.cut(keras.saving.load_model(backbone_file), settings.train_from)
+    trunk, top = models.cut(models.load(backbone_file), settings.train_from)
     trainable = models.build_trainable(
         top, train[0].shape[1:], train[0].dtype.name, settings.head, len(classes), settings.weights != "none"
     )

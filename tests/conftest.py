@@ -3,13 +3,22 @@
 import io
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import requests
 import yaml
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 
 from facemask.archive import write_archive
@@ -17,6 +26,13 @@ from facemask.sources import demo
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FACEMASK_SHARED", ROOT.parent / "shared"))
+
+# The same examples every time, and nothing kept; look for others with --hypothesis-profile=search.
+EVERY_TIME = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("same", derandomize=True, **EVERY_TIME)
+settings.register_profile("search", max_examples=1000, **EVERY_TIME)
+settings.load_profile("same")
+set_hypothesis_home_dir(ROOT / ".pytest_cache/hypothesis")
 
 # Users' machines write byte code beside the modules; the pipeline must not take it for a change.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -56,7 +72,7 @@ def write_params(folder: Path, preset: str = "params.yaml", **changes) -> None:
 def isolated(tmp_path, monkeypatch):
     """Every test starts in an empty folder and knows no DVC run and no tracking server."""
     for name in list(os.environ):
-        if name.startswith(("DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
+        if name.startswith(("AWS_", "DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -87,6 +103,36 @@ def shell(*words, cwd: Path, **environment) -> str:
     )
     assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}"
     return done.stdout
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def tracking_server(words: list[str], port: int, folder: Path, **environment) -> Iterator[psutil.Process]:
+    """MLflow's server, from its first answer to the end of the block."""
+    said = folder / "server.log"
+    with said.open("wb") as log:
+        process = psutil.Popen(
+            [sys.executable, "-m", *words], cwd=folder, env={**os.environ, **environment},
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for _ in range(240):
+            assert process.poll() is None, said.read_text()[-3000:]
+            with suppress(requests.RequestException):
+                requests.get(f"http://127.0.0.1:{port}/health", timeout=5).raise_for_status()
+                break
+            time.sleep(0.5)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def checkout(folder: Path, **changes) -> Path:

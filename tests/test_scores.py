@@ -92,3 +92,10 @@ def test_reliability_counts_every_photo_once():
     table = reliability(LABELS, PROBABILITIES)
     assert table.photos.sum() == 6
     assert (table.confidence.diff().dropna() > 0).all()
+
+
+def test_what_one_class_alone_cannot_have_is_left_out_and_not_nan():
+    result = score(np.zeros(4, int), PROBABILITIES[:4], CLASSES)
+    assert result["accuracy"] == 0.75
+    assert "roc_auc" not in result
+    assert "average_precision" not in result

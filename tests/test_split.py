@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from facemask import params
 from facemask.archive import write_archive
+from facemask.errors import UserError
 from facemask.sources import demo
 from stages.split import amounts, assign, deal, given_split, leaked, place
 
@@ -270,3 +271,11 @@ def test_photos_of_an_exam_that_are_copies_of_training_are_counted():
     taught = set(manifest.group[manifest.split == "train"])
     assert data["copies_of_training"] == {"exam": sum(group in taught for group in exam.group)}
     assert 0 < data["copies_of_training"]["exam"] < 30
+
+
+def test_an_exam_without_a_usable_face_stops_in_one_line():
+    own = table({"a": 100, "b": 100}).assign(source="dataset", sha256="x")
+    write_params(Path(), others={"exam": {"use": "test", "source": "demo"}})
+    settings = params.load()
+    with pytest.raises(UserError, match=r"^others.exam: none of its faces can be used; the list of rejects says why$"):
+        place(own, settings.others, settings.split, 1)

@@ -18,6 +18,10 @@ def test_a_workflow_fits_the_schema(file):
     shell("check-jsonschema", "--builtin-schema", "vendor.github-workflows", file, cwd=ROOT)
 
 
+def test_the_workflows_hand_no_shell_what_strangers_write_and_nobody_a_token():
+    shell("zizmor", "--offline", "--no-progress", ".github", cwd=ROOT)
+
+
 def steps(name: str) -> dict[str, str]:
     """The shell steps of a workflow's only job, by name."""
     [job] = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())["jobs"].values()
@@ -49,6 +53,14 @@ def test_a_pull_request_is_told_what_it_changes(copy):
     assert "| params.yaml | lr" in report
     assert "| metrics/test.json | accuracy" in report
     assert report.startswith("### Parameters and metrics against main")
+
+
+@pytest.mark.parametrize("branch", ["main';touch${IFS}ran;'", "$(touch${IFS}ran)", "$(shell touch ran)", "`touch ran`"])
+def test_the_name_of_a_branch_is_never_run(branch, copy):
+    done = run_step(steps("metrics")["Compare with the target branch"], copy, BASE=f"origin/{branch}")
+    assert done.returncode != 0
+    assert (copy / "report.md").read_text() == f"### Parameters and metrics against origin/{branch}\n\n"
+    assert not (copy / "ran").exists()
 
 
 def test_a_stale_lock_fails_the_build(copy):

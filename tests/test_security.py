@@ -1,0 +1,211 @@
+"""What strangers give is data, never code; what is secret stays in the environment."""
+
+import ast
+import contextlib
+import json
+import pickle
+import re
+import shlex
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, free_port, shell, stage, tracking_server, write_params
+from loopback import kaggle
+from test_pipeline import PIPELINE
+
+from facemask import models, shards
+from facemask.archive import write_archive
+from facemask.errors import UserError
+from facemask.reproducible import remove
+from facemask.sources import demo
+
+CODE = [file for folder in ("facemask", "stages", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
+
+# --- the project's own code
+
+FORBIDDEN = """
+pickle.load(file)
+pickle.loads(content)
+pickle.Unpickler(file)
+dill.loads(content)
+marshal.loads(content)
+shelve.open(name)
+pandas.read_pickle(name)
+joblib.load(name)
+torch.load(name)
+yaml.load(text)
+yaml.load(text, Loader=yaml.Loader)
+yaml.full_load(text)
+yaml.unsafe_load(text)
+keras.config.enable_unsafe_deserialization()
+eval(text)
+exec(text)
+os.system(text)
+os.popen(text)
+subprocess.run(text, shell=True)
+subprocess.Popen(text, shell=True)
+subprocess.getoutput(text)
+requests.get(address, verify=False, timeout=9)
+tempfile.mktemp()
+"""
+
+
+def test_the_linter_refuses_whatever_runs_data_as_code():
+    modules = ["dill", "joblib", "keras", "marshal", "os", "pandas", "pickle", "requests", "shelve", "subprocess",
+               "tempfile", "torch", "yaml"]  # fmt: skip
+    source = "".join(f"import {module}\n" for module in modules) + FORBIDDEN
+    done = subprocess.run(
+        ["ruff", "check", "--output-format", "json", "--stdin-filename", "stages/stranger.py", "-"],
+        cwd=ROOT, input=source, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    refused = {each["location"]["row"] for each in json.loads(done.stdout) if re.match(r"S|TID251", each["code"])}
+    lines = dict(enumerate(source.splitlines(), start=1))
+    assert [line for row, line in lines.items() if row > len(modules) and line and row not in refused] == []
+
+
+@pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_call_asks_to_trust_a_file(file):
+    """What the linter cannot say: np.load and load_model are safe by default, unless an argument says otherwise."""
+    arguments = {node.arg for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.keyword)}
+    assert not arguments & {"allow_pickle", "safe_mode", "shell"}
+
+
+# --- files from strangers
+
+
+class Bomb:
+    """Unpickled, it leaves a file named `ran`."""
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("ran").absolute(),)
+
+
+@pytest.fixture(scope="session")
+def hostile_models(tmp_path_factory) -> dict[str, Path]:
+    """Models that would leave a file named `ran` if they were trusted; one by a lambda, one by naming a function."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("models")
+    pixels = keras.Input((32, 32, 3), dtype="uint8")
+    with contextlib.chdir(folder):
+        altered = keras.layers.Lambda(lambda batch: (__import__("pathlib").Path("ran").touch(), batch)[1])(pixels)
+    keras.Model(pixels, keras.layers.Flatten()(altered)).save(folder / "lambda.keras")
+
+    named = keras.Model(pixels, keras.layers.Activation("relu")(keras.layers.Flatten()(pixels)))
+    named.save(folder / "plain.keras")
+    with zipfile.ZipFile(folder / "plain.keras") as plain, zipfile.ZipFile(folder / "named.keras", "w") as changed:
+        for name in plain.namelist():
+            content = plain.read(name)
+            if name == "config.json":
+                function = {"module": "os", "class_name": "function", "config": "mkdir", "registered_name": "mkdir"}
+                assert b'"activation": "relu"' in content
+                content = content.replace(b'"activation": "relu"', b'"activation": ' + json.dumps(function).encode())
+            changed.writestr(name, content)
+    (folder / "page.keras").write_bytes(b"<html>Sign in</html>")
+    return {file.stem: file for file in folder.glob("*.keras")} | {"absent": folder / "absent.keras"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("lambda", "cannot be loaded as data alone (Requested the deserialization of a `Lambda` layer"),
+        ("named", "cannot be loaded as data alone ("),
+        ("page", "is missing, or no whole .keras file"),
+        ("absent", "is missing, or no whole .keras file"),
+    ],
+)
+def test_a_model_is_data_or_refused_in_one_line(hostile_models, name, reason, tmp_path):
+    with pytest.raises(UserError) as caught:
+        models.load(hostile_models[name])
+    assert reason in str(caught.value)
+    assert f"{name}.keras" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_hostile_model_would_run_if_it_was_trusted(hostile_models):
+    import keras
+
+    keras.saving.load_model(hostile_models["lambda"], safe_mode=False)
+    assert Path("ran").exists()
+
+
+@pytest.mark.parametrize(("name", "file"), [("train", "backbone.keras"), ("export", "model.keras")])
+def test_a_stage_does_not_run_the_code_in_a_model(name, file, copy, hostile_models):
+    (copy / "models" / file).unlink()
+    (copy / "models" / file).write_bytes(hostile_models["lambda"].read_bytes())
+    outputs = [copy / out for out in ("models/trained.tflite", "models/tflite/int8.tflite", "metrics/export.json")]
+    before = [output.read_bytes() for output in outputs]
+    done = stage(name, *PIPELINE[name]["cmd"].split()[3:], folder=copy)
+    assert done.returncode == 1
+    assert not (copy / "ran").exists()
+    assert done.stderr.splitlines()[-1].startswith(f"{name}: models/{file} cannot be loaded as data alone (")
+    assert [output.read_bytes() for output in outputs] == before
+
+
+def test_a_shard_that_is_a_pickle_is_refused(tmp_path):
+    np.save("train.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    Path("test.npy").write_bytes(pickle.dumps(Bomb()))
+    for split in ("train", "test"):
+        with pytest.raises(UserError, match=r"is no whole array of numbers; make it again with: dvc repro$"):
+            shards.array(Path(), split)
+    assert not Path("ran").exists()
+    np.load("train.npy", allow_pickle=True)
+    assert Path("ran").exists(), "the test's own bomb is a dud"
+
+
+# --- the tracking UI
+
+
+def test_the_tracking_ui_listens_on_loopback_alone(copy):
+    """The command of `make ui`, on another port than the one that may be taken."""
+    [line] = shell("make", "--dry-run", "--old-file=.venv/requirements.lock", "ui", cwd=copy).splitlines()
+    words, port = shlex.split(line), free_port()
+    words[words.index("--port") + 1] = str(port)
+    with tracking_server(words, port, copy) as server:
+        processes = [server, *server.children(recursive=True)]
+        listening = {each.laddr for one in processes for each in one.net_connections() if each.status == "LISTEN"}
+    assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", port)}
+
+
+# --- secrets
+
+MARKER = "secret" * 5  # as a whole, not in this file
+SECRETS = dict.fromkeys(
+    ["KAGGLE_KEY", "KAGGLE_API_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "MLFLOW_TRACKING_TOKEN"], MARKER
+)
+
+
+def holders(folder: Path) -> list[Path]:
+    """The files that hold the marker, databases, caches and Git's own among them."""
+    return [file for file in folder.rglob("*") if file.is_file() and MARKER.encode() in file.read_bytes()]
+
+
+def test_a_search_finds_the_marker(tmp_path):
+    (tmp_path / "some.db").write_bytes(b"\0\1" + MARKER.encode() + b"\2")
+    assert holders(tmp_path) == [tmp_path / "some.db"]
+
+
+def test_fetching_leaves_no_secret_behind(tmp_path):
+    write_archive(Path("served.zip"), (demo.draw_member(index, 40) for index in range(30)))
+    write_params(tmp_path, dataset__source="kaggle", dataset__handle="someone/masks/2")
+    with kaggle(Path("served.zip").read_bytes()) as server:
+        server.password = f"Bearer {MARKER}"
+        Path("home").mkdir()
+        environment = server.environment(tmp_path / "home") | SECRETS
+        done = stage("fetch", "raw.zip", "contents.csv", "source.json", **environment)
+    assert done.returncode == 0, done.stderr
+    assert MARKER not in done.stdout + done.stderr
+    assert holders(tmp_path) == []
+
+
+def test_a_training_that_is_recorded_leaves_no_secret_behind(copy):
+    for store in ("mlflow.db", "mlartifacts"):
+        remove(copy / store)  # which knows the folder that this is a copy of
+    said = shell("dvc", "repro", "--verbose", "--force", "--single-item", "train", "evaluate", cwd=copy, **SECRETS)
+    assert MARKER not in said
+    assert holders(copy) == []
+    assert {"model.keras", "test.json"} <= {file.name for file in (copy / "mlartifacts").rglob("*")}
