@@ -1,0 +1,40 @@
+"""Where faces are in a photo: one module a detector, registered here.
+
+A detector is opened with a weights file (None: its own) and the size to which it scales the longest
+side of a photo, in pixels; then it maps uint8 RGB pixels (height, width, 3) to faces. It is for one
+thread at a time.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from facemask.boxes import Box
+
+
+class Face(NamedTuple):
+    """A face, and how sure the detector is of it, 0 to 1."""
+
+    box: Box
+    score: float
+
+
+Detector = Callable[[np.ndarray], list[Face]]
+
+
+def open_yunet(weights: Path | None, size: int) -> Detector:
+    """YuNet, which finds faces of 10 to 300 pixels, masked ones too."""
+    from facemask.detectors.yunet import YuNet
+
+    return YuNet(weights, size)
+
+
+def open_none(weights: Path | None, size: int) -> Detector:
+    """Every photo is one face: for photos that are cut out already."""
+    return lambda pixels: [Face(Box(0, 0, pixels.shape[1], pixels.shape[0]), 1.0)]
+
+
+DEFAULT_SIZE = 320
+DETECTORS = {"yunet": open_yunet, "none": open_none}
