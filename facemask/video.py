@@ -1,5 +1,6 @@
 """Frames from files, cameras and streams, and frames into files."""
 
+import contextlib
 import queue
 import sys
 import threading
@@ -102,7 +103,6 @@ class Source:
         finally:
             self._capture.release()
             self._put(last)
-            self._put(None)
 
     def _read_all(self) -> None:
         start = time.monotonic()
@@ -135,19 +135,16 @@ class Source:
             wait = min(2 * wait, LONGEST_WAIT, left)
 
     def _put(self, item: Frame | Exception | None) -> None:
-        while not self._stop.is_set():
-            try:
+        placed = False
+        while not placed and not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
                 self._queue.put(item, timeout=0.2)
-                return
-            except queue.Full:
-                continue
+                placed = True
 
     def _put_newest(self, frame: Frame) -> None:
-        try:
+        with contextlib.suppress(queue.Empty):
             self._queue.get_nowait()
             self.dropped += 1
-        except queue.Empty:
-            pass
         self._queue.put(frame)
 
 
