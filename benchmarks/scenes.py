@@ -13,7 +13,8 @@ from facemask import annotations, images
 from facemask.archive import Archive, simple
 from facemask.boxes import matches
 from facemask.classifier import Classifier
-from facemask.detectors import DETECTORS, Face
+from facemask.commands import sizes
+from facemask.detectors import Face, open_detector
 from facemask.recognition import LEAST_SIDE, classify
 from facemask.stopwatch import Stopwatch
 
@@ -36,13 +37,13 @@ def main() -> None:
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--detector", type=Path)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[320, 480, 640, 960])
+    parser.add_argument("--sizes", nargs="+", default=["320", "480", "640", "960", "320,640", "320,960"])
     words = parser.parse_args()
     classifier = Classifier(words.model)
     names = {simple(name): name for name in classifier.classes}
     perfect, found = [], {size: [] for size in words.sizes}
     strangers, watch = dict.fromkeys(words.sizes, 0), Stopwatch()
-    detectors = {size: DETECTORS["yunet"](words.detector, size) for size in words.sizes}
+    detectors = {size: open_detector("yunet", words.detector, sizes(size)) for size in words.sizes}
     for pixels, marked in scenes(words.scenes, words.count):
         boxes = [box for _, box in marked]
         labels = [names.get(simple(label)) for label, _ in marked]
@@ -50,10 +51,13 @@ def main() -> None:
         given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier)
         perfect += [face.label == labels[number] for number, face in zip(wanted, given, strict=True)]
         for size, detect in detectors.items():
-            with watch(str(size)):
+            with watch(size):
                 faces = detect(pixels)
             pairs = dict(matches(boxes, [face.box for face in faces], LEAST_OVERLAP))
-            strangers[size] += len(faces) - len(pairs)
+            known = set(pairs.values())
+            strangers[size] += sum(
+                face.box.shorter_side >= LEAST_SIDE for number, face in enumerate(faces) if number not in known
+            )
             called = classify(pixels, faces, classifier, least_side=0)
             found[size] += [
                 called[pairs[number]].label == labels[number] if number in pairs else None for number in wanted
@@ -63,8 +67,8 @@ def main() -> None:
     for size, answers in found.items():
         hits = [answer for answer in answers if answer is not None]
         recall, right, both = len(hits) / len(answers), np.mean(hits), sum(hits) / len(answers)
-        milliseconds = 1000 * watch.seconds[str(size)] / words.count
-        print(f"{size:12}  {recall:6.3f}  {right:14.3f}  {both:15.3f}  {strangers[size]:14}  {milliseconds:10.1f}")
+        milliseconds = 1000 * watch.seconds[size] / words.count
+        print(f"{size:>12}  {recall:6.3f}  {right:14.3f}  {both:15.3f}  {strangers[size]:14}  {milliseconds:10.1f}")
 
 
 if __name__ == "__main__":

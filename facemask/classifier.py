@@ -43,15 +43,19 @@ class Classifier:
         self.classes = read(self.file.with_name("labels.txt")).splitlines()
         self.label, self.threshold, self.margin = read_rule(self.file.with_name("decision.json"), self.classes)
         self._interpreter = open_interpreter(self.file)
-        [entry], [exit_] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        self._entry, self._exit = entry["index"], exit_["index"]
-        self.size = int(entry["shape"][1])
-        taken, given = (1, self.size, self.size, 3), (1, len(self.classes))
-        if (*entry["shape"],) != taken or entry["dtype"] != np.uint8 or (*exit_["shape"],) != given:
+        entries, exits = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        shape = tuple(map(int, entries[0]["shape"]))
+        self.size = shape[1] if len(shape) == 4 else 0
+        if (
+            (len(entries), len(exits)) != (1, 1)
+            or (shape, entries[0]["dtype"]) != ((1, self.size, self.size, 3), np.uint8)
+            or tuple(exits[0]["shape"]) != (1, len(self.classes))
+        ):
             raise UserError(
-                f"{self.file} does not turn uint8 {taken} into {len(self.classes)} probabilities: it is another model "
-                "than the labels.txt beside it is of; run dvc repro export"
+                f"{self.file} does not turn uint8 RGB pixels into {len(self.classes)} probabilities: it is another "
+                "model than the labels.txt beside it is of; run dvc repro export"
             )
+        self._entry, self._exit = entries[0]["index"], exits[0]["index"]
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (n, classes), float32, of uint8 RGB pixels (n, size, size, 3)."""

@@ -198,10 +198,10 @@ def test_four_people_are_seen_to_put_masks_on(real_model, shared):
     """They are bare for the first second; one takes the mask off again and back on; at the end all wear one."""
     video = shared / "data/four_people_masking.mp4"
     from facemask.classifier import Classifier
-    from facemask.detectors import DETECTORS
+    from facemask.detectors import open_detector
     from facemask.recognition import Recognizer
 
-    detector = DETECTORS["yunet"](shared / "weights/face_detection_yunet_2023mar.onnx", 320)
+    detector = open_detector("yunet", shared / "weights/face_detection_yunet_2023mar.onnx", [320])
     recognize = Recognizer([(detector, Classifier(real_model))])
     with Source(str(video), 1, Stopwatch()) as source:
         seen = [(frame.seconds, [face.label for face in recognize(frame.pixels) if face.label]) for frame in source]

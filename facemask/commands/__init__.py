@@ -1,4 +1,4 @@
-"""The console script `facemask`: one module a command, each with `arguments(parser)` and `main(words)`."""
+"""The console script `facemask`: one module a command, each with `DETECTOR_SIZES`, `arguments` and `main`."""
 
 import argparse
 import importlib
@@ -31,7 +31,7 @@ def main() -> None:
         if name == named:  # the others' imports cost time
             module = importlib.import_module(f"facemask.commands.{name}")
             command.description = module.__doc__
-            common_arguments(command)
+            common_arguments(command, module.DETECTOR_SIZES)
             module.arguments(command)
             command.set_defaults(run=module.main)
     words = parser.parse_args()
@@ -51,10 +51,10 @@ def main() -> None:
         sys.exit(f"facemask {named}: {' '.join(message.split())}")
 
 
-def common_arguments(parser: argparse.ArgumentParser) -> None:
+def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) -> None:
     """The model and the detector, which every command takes."""
     from facemask.classifier import DEFAULT_FOLDER
-    from facemask.detectors import DEFAULT_SIZE, DETECTORS
+    from facemask.detectors import DETECTORS
     from facemask.recognition import LEAST_SIDE
 
     model = parser.add_argument_group("model")
@@ -70,9 +70,9 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector", type=Path, metavar="FILE", help="the detector's weights; without, they are fetched once"
     )
     model.add_argument(
-        "--detector-size", type=size, default=DEFAULT_SIZE, metavar="PIXELS",
-        help="the longest side is scaled to this to find faces (%(default)s); more for groups far away, "
-        "but then faces that fill the picture are missed",
+        "--detector-size", type=sizes, default=default_sizes, metavar="PIXELS",
+        help="the longest side is scaled to this to find faces: less for faces that fill the picture, more for faces "
+        f"far away; several, with commas, find both ({','.join(map(str, default_sizes))})",
     )  # fmt: skip
     model.add_argument(
         "--least-side", type=int, default=LEAST_SIDE, metavar="PIXELS",
@@ -80,11 +80,12 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def size(word: str) -> int:
-    """A number of pixels from the command line."""
-    if not word.isdecimal() or not 32 <= int(word) <= 4096:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number of pixels from 32 to 4096")
-    return int(word)
+def sizes(word: str) -> list[int]:
+    """Numbers of pixels from the command line, with commas between them."""
+    numbers = [int(part) if part.isdecimal() else 0 for part in word.split(",")]
+    if not all(32 <= number <= 4096 for number in numbers):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of pixels from 32 to 4096, or several with commas")
+    return numbers
 
 
 def recognizer(words: argparse.Namespace, workers: int) -> "Recognizer":
@@ -92,12 +93,12 @@ def recognizer(words: argparse.Namespace, workers: int) -> "Recognizer":
     import cv2
 
     from facemask.classifier import Classifier
-    from facemask.detectors import DETECTORS
+    from facemask.detectors import open_detector
     from facemask.recognition import Recognizer
 
     cv2.setNumThreads(1)  # every thread has its own photo
     classifiers = [Classifier(words.model) for _ in range(workers)]
-    detectors = [DETECTORS[words.faces](words.detector, words.detector_size) for _ in range(workers)]
+    detectors = [open_detector(words.faces, words.detector, words.detector_size) for _ in range(workers)]
     return Recognizer(list(zip(detectors, classifiers, strict=True)), words.least_side)
 
 

@@ -31,6 +31,8 @@ from facemask.errors import UserError
 from facemask.images import SUFFIXES, ImageError, decode
 from facemask.recognition import LabelledFace, Recognizer
 
+DETECTOR_SIZES = [320, 640]
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""

@@ -23,6 +23,7 @@ from facemask.errors import UserError
 
 CARD = Path("metrics/model_card.md")
 MAX_CONNECTIONS = 64
+DETECTOR_SIZES = [320, 640]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

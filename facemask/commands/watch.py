@@ -40,6 +40,7 @@ from facemask.video import Frame, Source, Writer, say
 
 __doc__ = __doc__.format(weight=NEW_WEIGHT, change=FRAMES_TO_CHANGE, forget=FRAMES_TO_FORGET)
 TITLE = "facemask (q ends)"
+DETECTOR_SIZES = [320]  # one, for speed
 PHASES = ("read", "detect", "classify", "draw and write")
 
 
