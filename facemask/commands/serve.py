@@ -18,6 +18,7 @@ import threading
 import webbrowser
 from pathlib import Path
 
+from facemask.classifier import DEFAULT_FOLDER
 from facemask.commands import cores, recognizer
 from facemask.errors import UserError
 
@@ -29,7 +30,9 @@ DETECTOR_SIZES = [320, 640]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free (%(default)s)")
-    parser.add_argument("--card", type=Path, metavar="FILE", help=f"the model card to show ({CARD}, if there is one)")
+    parser.add_argument(
+        "--card", type=Path, metavar="FILE", help=f"the model card to show (with the default model, {CARD})"
+    )
     parser.add_argument("--no-browser", action="store_true", help="open no browser, only say the address")
 
 
@@ -45,9 +48,9 @@ def main(words: argparse.Namespace) -> int:
         raise UserError(f"--card: there is no file {words.card}")
     listener = listen(words.port)
     recognize = recognizer(words, workers := cores())
-    card = words.card or (CARD if CARD.is_file() else None)
+    own = CARD if words.model == DEFAULT_FOLDER and CARD.is_file() else None
     config = uvicorn.Config(
-        application(recognize, workers, card), log_level="warning", limit_concurrency=MAX_CONNECTIONS
+        application(recognize, workers, words.card or own), log_level="warning", limit_concurrency=MAX_CONNECTIONS
     )
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     print(f"facemask serve: {address} (Ctrl-C ends)", file=sys.stderr, flush=True)
