@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import re
 import sys
 import threading
 import time
@@ -42,6 +43,8 @@ class Source:
 
     Attributes
     ----------
+    shown : str
+        The name as it may be printed: without the user and password of an address.
     live : bool
     rate : float
         Frames a second, as the source says.
@@ -58,12 +61,13 @@ class Source:
 
     def __init__(self, name: str, patience: float, stopwatch: Stopwatch):
         self.name, self.patience, self.stopwatch = name, patience, stopwatch
+        self.shown = re.sub(r"(?<=://)[^/]*@", "", name)
         if not name.isdecimal() and "://" not in name and not Path(name).is_file():
             raise UserError(f"there is no file {name}; a camera is a number (0), a stream an address (rtsp://...)")
         self._capture = self._open()
         if not self._capture.isOpened():
             kind = "camera" if name.isdecimal() else "stream" if "://" in name else "video"
-            raise UserError(f"{name} cannot be opened as a {kind}")
+            raise UserError(f"{self.shown} cannot be opened as a {kind}")
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.live = name.isdecimal() or ("://" in name and count <= 0)
         self.frames = count if count > 0 else None
@@ -122,16 +126,16 @@ class Source:
 
     def _open_again(self) -> None:
         lost, wait = time.monotonic(), FIRST_WAIT
-        say(f"{self.name} is lost; trying again for {self.patience:g} s")
+        say(f"{self.shown} is lost; trying again for {self.patience:g} s")
         while not self._stop.wait(wait):
             self._capture.release()
             self._capture = self._open()
             if self._capture.isOpened() and self._capture.grab():
-                say(f"{self.name} is back after {time.monotonic() - lost:.1f} s")
+                say(f"{self.shown} is back after {time.monotonic() - lost:.1f} s")
                 return
             left = self.patience - (time.monotonic() - lost)
             if left <= 0:
-                raise UserError(f"{self.name} did not come back within {self.patience:g} s; given up")
+                raise UserError(f"{self.shown} did not come back within {self.patience:g} s; given up")
             wait = min(2 * wait, LONGEST_WAIT, left)
 
     def _put(self, item: Frame | Exception | None) -> None:

@@ -46,7 +46,8 @@ def read_video(path) -> list[np.ndarray]:
 def camera(*shows: int):
     """An HTTP camera on this machine; each number is how many frames a connection gives before it breaks.
 
-    Then it answers no more. Its address comes with the number of connections it had.
+    After a negative number of frames it is silent instead. When the numbers are used up it answers no more.
+    Its address comes with the times of its connections.
     """
     waiting, connections = list(shows), []
 
@@ -62,11 +63,13 @@ def camera(*shows: int):
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
             try:
-                for number in range(waiting.pop(0)):
+                frames = waiting.pop(0)
+                for number in range(abs(frames)):
                     jpeg = cv2.imencode(".jpg", picture(number % 250))[1].tobytes()
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                     self.wfile.write(head.encode() + jpeg + b"\r\n")
                     time.sleep(1 / RATE)
+                time.sleep(60 if frames < 0 else 0)
             except OSError:
                 return None
 
@@ -129,6 +132,13 @@ def test_a_lost_camera_is_opened_again_and_given_up_when_patience_ends(exported)
     assert all(re.match(r"\d{4}-\d\d-\d\dT", event["clock"]) for event in events)
 
 
+def test_a_camera_that_falls_silent_is_a_lost_one(exported):
+    with camera(-20) as (address, _):
+        done = watch(address, "--patience", "1", model=exported)
+    assert done.returncode == 1
+    assert "did not come back within 1 s; given up" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_whole_files(number, exported):
     with camera(100_000) as (address, _):
@@ -170,7 +180,10 @@ FAULTS = {
     "no such file": (["missing.mp4"], "there is no file missing.mp4"),
     "no video": (["text.mp4"], "text.mp4 cannot be opened as a video"),
     "no camera": (["99"], "99 cannot be opened as a camera"),
-    "no stream": (["http://127.0.0.1:9/stream"], "cannot be opened as a stream"),
+    "no stream, and its password": (
+        ["http://me:se@cret@127.0.0.1:9/stream"],
+        "http://127.0.0.1:9/stream cannot be opened",
+    ),
     "no folder to write to": (["in.avi", "--output", "text.mp4/out.mp4"], "File exists|Not a directory"),
     "no video format": (["in.avi", "--output", "out.txt"], "out.txt is none of .mp4 .mkv .avi"),
     "the video itself": (["in.avi", "--output", "in.avi"], "in.avi is the video itself"),
@@ -188,7 +201,7 @@ def test_a_fault_is_one_line(fault, exported):
     done = watch(*words, model=exported)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert re.search(f"^facemask watch: .*{message}", line)
+    assert re.search(f"^facemask watch:.*{message}", line)
     assert Path("in.avi").read_bytes() == before
 
 

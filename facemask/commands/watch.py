@@ -126,7 +126,7 @@ def main(words: argparse.Namespace) -> int:
             progress.close()
             report(watch.frames, seconds, cpu, source, stopwatch.seconds)
     if not watch.frames:
-        raise UserError(f"{words.source} has no frame that can be read")
+        raise UserError(f"{source.shown} has no frame that can be read")
     return 0
 
 
