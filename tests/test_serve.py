@@ -1,5 +1,6 @@
 """facemask serve: a page and an interface for this machine alone."""
 
+import base64
 import io
 import json
 import os
@@ -212,6 +213,13 @@ def browser(shared, tmp_path):
     driver.quit()
 
 
+DROP = """
+    const [name, content] = arguments, transfer = new DataTransfer();
+    transfer.items.add(new File([Uint8Array.from(atob(content), letter => letter.charCodeAt(0))], name));
+    document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true}));
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.real
 def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, card, shared, tmp_path):
@@ -244,6 +252,10 @@ def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, car
         assert drawn["x"] - image.rect["x"] == pytest.approx(left * scale, abs=2)
         assert drawn["y"] - image.rect["y"] == pytest.approx(top * scale, abs=2)
         assert drawn["width"] == pytest.approx((right - left) * scale, abs=2)
+
+        browser.execute_script(DROP, "dropped.png", base64.b64encode(photo.read_bytes()).decode())
+        browser.find_element("xpath", "//figure[.//b='dropped.png']//div[@class='face']")
+        assert texts("figure b") == ["dropped.png", "words.jpg", "people.png"]
 
         browser.find_element("id", "webcam").click()
         browser.find_element("css selector", "video ~ .face span")
