@@ -49,6 +49,7 @@ $(ENVIRONMENT): requirements.lock
 	@echo 'Making .venv from requirements.lock' >&2
 	@$(PYTHON) -m venv --clear .venv
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@cp requirements.lock $@
 
 .venv/uv .venv/pip-audit: $(ENVIRONMENT)

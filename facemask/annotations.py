@@ -1,29 +1,9 @@
 """Faces marked in scenes: PASCAL VOC, an XML file a photo with a labelled box a face."""
 
-from typing import NamedTuple
-
 from defusedxml import DefusedXmlException, ElementTree
 
+from facemask.boxes import Box
 from facemask.errors import UserError
-
-
-class Box(NamedTuple):
-    """A region of a photo, in pixels from its upper left corner; right and bottom are outside."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def widened(self, margin: float, width: int, height: int) -> "Box":
-        """With a share of its size added on every side, as far as the photo of width x height goes."""
-        across, down = margin * (self.right - self.left), margin * (self.bottom - self.top)
-        return Box(
-            max(0, round(self.left - across)),
-            max(0, round(self.top - down)),
-            min(width, round(self.right + across)),
-            min(height, round(self.bottom + down)),
-        )
 
 
 def parse(xml: bytes) -> list[tuple[str, Box]]:

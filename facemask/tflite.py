@@ -54,7 +54,18 @@ def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | 
 
 
 class Runner:
-    """A model on one thread, a row at a time: that fits the cache best, and no row's bits depend on its neighbours."""
+    """A model on one thread, a row at a time: that fits the cache best, and no row's bits depend on its neighbours.
+
+    Attributes
+    ----------
+    takes, gives : (shape, dtype)
+        Of its only input and output.
+
+    Raises
+    ------
+    ValueError
+        If it is no .tflite model of one input and one output.
+    """
 
     def __init__(self, model: bytes):
         from ai_edge_litert.interpreter import Interpreter
@@ -62,17 +73,19 @@ class Runner:
         with silenced():
             self._interpreter = Interpreter(model_content=model, num_threads=1)
             self._interpreter.allocate_tensors()
-        self._entry = self._interpreter.get_input_details()[0]["index"]
-        self._exit = self._interpreter.get_output_details()[0]["index"]
+        [entry], [exit_] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._entry, self._exit = entry["index"], exit_["index"]
+        self.takes, self.gives = ((tuple(map(int, end["shape"])), np.dtype(end["dtype"])) for end in (entry, exit_))
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """The outputs (n, ...) for the rows (n, ...) of an input."""
-        outputs = []
-        for row in rows:
+        shape, dtype = self.gives
+        outputs = np.empty((len(rows), *shape[1:]), dtype)
+        for row, output in zip(rows, outputs, strict=True):
             self._interpreter.set_tensor(self._entry, row[None])
             self._interpreter.invoke()
-            outputs.append(self._interpreter.get_tensor(self._exit)[0])
-        return np.stack(outputs)
+            output[...] = self._interpreter.get_tensor(self._exit)[0]
+        return outputs
 
 
 def run(model: bytes, inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:

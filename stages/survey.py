@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from facemask import annotations, cli, duplicates, figures, images, parallel, params
-from facemask.annotations import Box
 from facemask.archive import Archive, by_source, simple
+from facemask.boxes import Box
 from facemask.errors import UserError
 from facemask.params import Survey
 from facemask.reproducible import write_csv
@@ -64,11 +64,12 @@ def examine(
         digest = hashlib.sha256(content).hexdigest()
         for name, box in marked:
             label = aliases.get(simple(name))
-            side = min(box.right - box.left, box.bottom - box.top)
             if label is None:
                 rejects.append((member, "of another class", f"a face marked {name!r}"))
-            elif annotation and side < survey.min_size:
-                rejects.append((member, "too small", f"a face of {side} pixels; survey.min_size is {survey.min_size}"))
+            elif annotation and box.shorter_side < survey.min_size:
+                rejects.append(
+                    (member, "too small", f"a face of {box.shorter_side} pixels; survey.min_size is {survey.min_size}")
+                )
             else:
                 region = box.widened(survey.margin, image.width, image.height)
                 face = image.crop(region) if annotation else image

@@ -1,6 +1,7 @@
 """Real parts, small: a tiny params file, stages called in a temporary folder, a real pipeline run."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -222,7 +224,70 @@ def copy(reproduced, tmp_path) -> Path:
     return Path(shutil.copytree(reproduced, tmp_path / "copy", symlinks=True))
 
 
-@pytest.fixture
+def facemask(*words, **environment) -> subprocess.CompletedProcess:
+    """Call the console script, in its own process, in the current folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "facemask", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def exported(reproduced, tmp_path_factory) -> Path:
+    """The folder of .tflite files that the tiny pipeline exports. Read, do not change."""
+    return with_rule(reproduced / "models/tflite", tmp_path_factory.mktemp("exported"))
+
+
+def with_rule(exported: Path, folder: Path, **changes) -> Path:
+    """A copy of an exported folder with another decision rule."""
+    copied = Path(shutil.copytree(exported, folder / "tflite", copy_function=shutil.copyfile))
+    rule = {"margin": 0.2, **json.loads((copied / "decision.json").read_text()), **changes}
+    (copied / "decision.json").write_text(json.dumps(rule))
+    return copied
+
+
+def draw_photos(folder: Path, count: int = 4) -> list[Path]:
+    """Drawn faces as files, 60 pixels each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        label = ("with_mask", "without_mask")[number % 2]
+        demo.draw_face(np.random.default_rng([9, number]), label, 60).save(path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def photos(shared, tmp_path_factory) -> Path:
+    """Four hundred real photos, every ninth or so of the archive, with its odd names and formats."""
+    path = tmp_path_factory.mktemp("photos") / "photos.zip"
+    with zipfile.ZipFile(shared / "data/face-mask-3833.zip") as source, zipfile.ZipFile(path, "w") as target:
+        members = [name for name in source.namelist() if not name.endswith("/")]
+        for name in members[:: len(members) // 400][:400]:
+            target.writestr(name, source.read(name))
+    return path
+
+
+def train_on_photos(folder: Path, photos: Path, shared: Path) -> Path:
+    """A checkout in which the archive preset has run on real photos."""
+    checkout(folder)
+    shutil.copy(ROOT / "presets/archive.yaml", folder / "params.yaml")
+    commit(folder, "archive preset")
+    weights = shared / "weights/mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
+    settings = [f"dataset.path={photos}", f"weights={weights}", "export.max_accuracy_drop=0.05", "epochs=2"]
+    shell("dvc", "exp", "run", *(word for setting in settings for word in ("--set-param", setting)), cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_model(photos, shared, tmp_path_factory) -> Path:
+    """An exported folder that knows real faces: $FACEMASK_MODEL, or one trained here on four hundred photos."""
+    if named := os.environ.get("FACEMASK_MODEL"):
+        return Path(named)
+    made = train_on_photos(tmp_path_factory.mktemp("real"), photos, shared) / "models/tflite"
+    return with_rule(made, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real photos and weights."""
     if not SHARED.is_dir():

@@ -1,0 +1,75 @@
+"""How many marked faces of scenes are found and called right: python -m benchmarks.scenes MODEL SCENES.zip
+
+MODEL is an exported folder or a .tflite file in it; the zip holds photos and, by the same names, PASCAL VOC
+annotations. Faces of classes that the model does not have are left out, and those too small to be labelled.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from facemask import annotations, images
+from facemask.archive import Archive, simple
+from facemask.boxes import matches
+from facemask.classifier import Classifier
+from facemask.commands import sizes
+from facemask.detectors import Face, open_detector
+from facemask.recognition import LEAST_SIDE, classify
+from facemask.stopwatch import Stopwatch
+
+LEAST_OVERLAP = 0.5
+
+
+def scenes(path: Path, count: int):
+    """Photo and marked faces of about so many scenes, spread over the archive."""
+    with Archive(path) as archive:
+        marked = {Path(name).stem: name for name in archive.names if name.endswith(".xml")}
+        photos = [name for name in archive.names if Path(name).stem in marked and not name.endswith(".xml")]
+        for number in np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int):
+            pixels = np.asarray(images.decode(archive.read(photos[number])))
+            yield pixels, annotations.parse(archive.read(marked[Path(photos[number]).stem]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("scenes", type=Path)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--detector", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["320", "480", "640", "960", "320,640", "320,960"])
+    words = parser.parse_args()
+    classifier = Classifier(words.model)
+    names = {simple(name): name for name in classifier.classes}
+    perfect, found = [], {size: [] for size in words.sizes}
+    strangers, watch = dict.fromkeys(words.sizes, 0), Stopwatch()
+    detectors = {size: open_detector("yunet", words.detector, sizes(size)) for size in words.sizes}
+    for pixels, marked in scenes(words.scenes, words.count):
+        boxes = [box for _, box in marked]
+        labels = [names.get(simple(label)) for label, _ in marked]
+        wanted = [number for number, box in enumerate(boxes) if labels[number] and box.shorter_side >= LEAST_SIDE]
+        given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier)
+        perfect += [face.label == labels[number] for number, face in zip(wanted, given, strict=True)]
+        for size, detect in detectors.items():
+            with watch(size):
+                faces = detect(pixels)
+            pairs = dict(matches(boxes, [face.box for face in faces], LEAST_OVERLAP))
+            known = set(pairs.values())
+            strangers[size] += sum(
+                face.box.shorter_side >= LEAST_SIDE for number, face in enumerate(faces) if number not in known
+            )
+            called = classify(pixels, faces, classifier, least_side=0)
+            found[size] += [
+                called[pairs[number]].label == labels[number] if number in pairs else None for number in wanted
+            ]
+    print(f"{words.count} scenes, {len(perfect)} faces; with perfect boxes {np.mean(perfect):.3f} are called right")
+    print("longest side  recall  right of found  found and right  unmarked boxes  ms a photo")
+    for size, answers in found.items():
+        hits = [answer for answer in answers if answer is not None]
+        recall, right, both = len(hits) / len(answers), np.mean(hits), sum(hits) / len(answers)
+        milliseconds = 1000 * watch.seconds[size] / words.count
+        print(f"{size:>12}  {recall:6.3f}  {right:14.3f}  {both:15.3f}  {strangers[size]:14}  {milliseconds:10.1f}")
+
+
+if __name__ == "__main__":
+    main()

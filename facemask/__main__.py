@@ -1,0 +1,5 @@
+"""`python -m facemask` is the console script `facemask`."""
+
+from facemask.commands import main
+
+main()

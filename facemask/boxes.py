@@ -1,0 +1,51 @@
+"""Regions of a photo."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Box(NamedTuple):
+    """A region of a photo, in pixels from its upper left corner; right and bottom are outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def shorter_side(self) -> int:
+        """Of width and height, in pixels."""
+        return min(self.right - self.left, self.bottom - self.top)
+
+    def widened(self, margin: float, width: int, height: int) -> "Box":
+        """With a share of its size added on every side, as far as the photo of width x height goes."""
+        across, down = margin * (self.right - self.left), margin * (self.bottom - self.top)
+        return Box(
+            max(0, round(self.left - across)),
+            max(0, round(self.top - down)),
+            min(width, round(self.right + across)),
+            min(height, round(self.bottom + down)),
+        )
+
+
+def overlaps(ones: Sequence[Box], others: Sequence[Box]) -> np.ndarray:
+    """Intersection over union of every box with every other, 0 to 1, as float64 (ones, others)."""
+    first = np.array(ones, float).reshape(-1, 1, 4)
+    second = np.array(others, float).reshape(1, -1, 4)
+    low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=-1)
+    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (first, second)]
+    return shared / np.maximum(areas[0] + areas[1] - shared, 1)
+
+
+def matches(ones: Sequence[Box], others: Sequence[Box], least: float) -> list[tuple[int, int]]:
+    """Pairs of boxes that overlap by at least a share of their union: the best first, each box at most once."""
+    left = overlaps(ones, others)
+    pairs = []
+    while left.size and left.max() >= least:
+        one, other = np.unravel_index(left.argmax(), left.shape)
+        pairs.append((int(one), int(other)))
+        left[one, :] = left[:, other] = -1
+    return pairs

@@ -1,0 +1,225 @@
+"""facemask predict: photos to labels, for people, for pipes, and in one line where that cannot be."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, draw_photos, facemask, with_rule
+from PIL import Image
+
+from facemask import tflite
+from facemask.images import decode, resize
+
+HEAVY = ("tensorflow", "dvc", "mlflow", "pandas", "sklearn")
+
+
+def lines(done: subprocess.CompletedProcess) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def whole(*words, model: Path) -> subprocess.CompletedProcess:
+    """Predict without a detector: the photos are faces."""
+    return facemask("predict", "--model", model, "--faces", "none", *words)
+
+
+def test_the_predictor_sees_the_bits_that_the_pipeline_sees(exported):
+    [photo] = draw_photos(Path("photos"), 1)
+    file = exported / "float32.tflite"
+    expected = tflite.infer(file, file.stat().st_mtime_ns, resize(decode(photo.read_bytes()), 32)[None])[0]
+    [result] = lines(whole(photo, "--format", "json", model=file))
+    [face] = result["faces"]
+    classes = (exported / "labels.txt").read_text().splitlines()
+    assert face["probabilities"] == {name: round(float(p), 4) for name, p in zip(classes, expected, strict=True)}
+    assert face["label"] == classes[expected.argmax()]
+    assert face["box"] == [0, 0, 60, 60]
+
+
+def test_folders_zips_and_patterns_are_searched_and_what_is_broken_is_skipped(exported):
+    photos = draw_photos(Path("some/photos"))
+    Path("some/photos/broken.jpg").write_bytes(b"\xff\xd8\xff")
+    Path("some/notes.txt").write_text("no photo")
+    with zipfile.ZipFile("more.zip", "w") as archive:
+        archive.write(photos[0], "inside/0.png")
+    done = whole("some", "more.zip", "some/photos/[12].png", "--format", "json", model=exported)
+    assert done.returncode == 3
+    assert [result["photo"] for result in lines(done)] == [
+        *(f"some/photos/{number}.png" for number in range(4)), "some/photos/broken.jpg", "more.zip/inside/0.png",
+        "some/photos/1.png", "some/photos/2.png",
+    ]  # fmt: skip
+    assert [result["photo"] for result in lines(done) if "error" in result] == ["some/photos/broken.jpg"]
+    assert re.search(r"some/photos/broken.jpg: .+; skipped", done.stderr)
+
+
+def test_the_three_formats_say_the_same(exported):
+    photos = draw_photos(Path("photos"))
+    text, as_json, as_csv = (whole("photos", "--format", kind, model=exported) for kind in ("text", "json", "csv"))
+    rows = list(csv.DictReader(io.StringIO(as_csv.stdout)))
+    assert len(rows) == len(photos)
+    for line, result, row in zip(text.stdout.splitlines(), lines(as_json), rows, strict=True):
+        [face] = result["faces"]
+        assert line == f"{result['photo']}: {face['label']} {face['probability']:.2f}"
+        assert (row["photo"], row["label"]) == (result["photo"], face["label"])
+        assert {name: float(row[f"p_{name}"]) for name in face["probabilities"]} == face["probabilities"]
+
+
+def test_the_decision_rule_counts(exported, tmp_path):
+    draw_photos(Path("photos"))
+    for threshold, wanted in ((0.0, {True}), (1.1, {False})):
+        model = with_rule(exported, tmp_path / str(threshold), label="without_mask", threshold=threshold)
+        results = lines(whole("photos", "--format", "json", model=model))
+        assert {result["faces"][0]["label"] == "without_mask" for result in results} == wanted
+
+
+def test_a_face_that_is_too_small_gets_no_label(exported):
+    Image.new("RGB", (31, 60)).save("small.png")
+    [result] = lines(whole("small.png", "--format", "json", model=exported))
+    assert [(face["label"], face["probabilities"]) for face in result["faces"]] == [(None, {})]
+    assert whole("small.png", model=exported).stdout == "small.png: too small\n"
+    [result] = lines(whole("small.png", "--format", "json", "--least-side", "20", model=exported))
+    assert result["faces"][0]["label"]
+
+
+def test_annotated_copies_replace_nothing(exported):
+    first, second = draw_photos(Path("a"), 1)[0], draw_photos(Path("b"), 1)[0]
+    before = first.read_bytes()
+    assert whole(first, second, "--output", "a", model=exported).returncode == 0
+    assert sorted(path.name for path in Path("a").iterdir()) == ["0-2.png", "0-3.png", "0.png"]
+    assert first.read_bytes() == before
+    copy = np.asarray(Image.open("a/0-2.png"))
+    assert copy.shape == (60, 60, 3)
+    assert (copy != np.asarray(Image.open(first))).any()
+
+
+def test_copies_inside_the_folder_are_not_photos_of_the_next_run(exported):
+    draw_photos(Path("photos"), 2)
+    runs = [whole("photos", "--output", "photos/labelled", model=exported).stdout for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len(list(Path("photos/labelled").iterdir())) == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(exported):
+    draw_photos(Path("photos"), 40)
+    with subprocess.Popen(
+        [sys.executable, "-m", "facemask", "predict", "photos", "--faces", "none", "--model", str(exported)],
+        env={"PYTHONPATH": str(ROOT), "PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline().startswith("photos/0.png: ")
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait() == 0
+
+
+def test_a_photo_of_a_hundred_megapixels_is_refused(exported):
+    Image.new("1", (10_000, 10_000)).save("huge.png")
+    done = whole("huge.png", model=exported)
+    assert done.returncode == 3
+    assert "huge.png: 10000 x 10000 pixels; 50,000,000 are allowed; skipped" in done.stderr
+
+
+def test_nothing_heavy_is_imported(exported):
+    draw_photos(Path("photos"), 1)
+    command = ["-m", "facemask", "predict", "photos", "--faces=none", f"--model={exported}"]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command],
+        env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "cv2" in imported
+    assert not imported & {*HEAVY, "keras", "joblib", "scipy", "matplotlib", "pydantic"}
+
+
+FAULTS = {
+    "no model": (["--model", "nowhere"], "there is no model nowhere/int8.tflite; .*dvc repro export"),
+    "a model that is none": (["--model", "wrong/int8.tflite"], "int8.tflite is not a .tflite model"),
+    "a model without labels": (["--model", "alone/int8.tflite"], "there is no labels.txt beside the model"),
+    "labels of another model": (["--model", "other"], "it is another model than the labels.txt beside it"),
+    "an old export": (["--model", "old"], "decision.json has no 'margin'; run dvc repro export"),
+    "no such photo": (["missing.jpg"], "there is no file or folder missing.jpg"),
+    "a folder without photos": (["empty"], "there are no photos in"),
+    "an output that is a file": (["--output", "taken"], "File exists"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_one_line(fault, exported, tmp_path):
+    words, message = FAULTS[fault]
+    [photo] = draw_photos(Path("photos"), 1)
+    Path("empty").mkdir()
+    Path("taken").touch()
+    for name in ("wrong", "alone", "other", "old"):
+        shutil.copytree(exported, name, copy_function=shutil.copyfile)
+    Path("wrong/int8.tflite").write_bytes(photo.read_bytes())
+    Path("alone/labels.txt").unlink()
+    Path("other/labels.txt").write_text("with_mask\nwithout_mask\n")
+    rule = json.loads(Path("old/decision.json").read_text())
+    Path("old/decision.json").write_text(json.dumps({key: value for key, value in rule.items() if key != "margin"}))
+    defaults = [] if words[0] == "--model" else ["--model", exported]
+    named = words if words[0] in ("missing.jpg", "empty") else [photo, *words]
+    done = facemask("predict", "--faces", "none", *defaults, *named)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("facemask predict: ")
+    assert re.search(message, line)
+
+
+def test_a_detector_that_cannot_be_fetched_names_the_way_out(exported):
+    [photo] = draw_photos(Path("photos"), 1)
+    offline = {"XDG_CACHE_HOME": str(Path("cache").absolute()), "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    done = facemask("predict", photo, "--model", exported, **offline)
+    assert done.returncode == 1
+    assert re.search(
+        r"the face detector cannot be fetched from https://.+--detector FILE", done.stderr.splitlines()[-1]
+    )
+
+
+def test_a_detector_that_is_none_is_named(exported):
+    [photo] = draw_photos(Path("photos"), 1)
+    done = facemask("predict", photo, "--model", exported, "--detector", photo)
+    assert done.returncode == 1
+    assert "0.png is not YuNet" in done.stderr
+
+
+@pytest.mark.real
+def test_faces_are_found_and_none_is_a_result(exported, shared):
+    import cv2
+
+    video = cv2.VideoCapture(str(shared / "data/four_people_masking.mp4"))
+    cv2.imwrite("people.png", video.read()[1])
+    Image.new("RGB", (400, 300), "grey").save("wall.png")
+    detector = shared / "weights/face_detection_yunet_2023mar.onnx"
+    done = facemask(
+        "predict", "people.png", "wall.png", "--model", exported, "--detector", detector, "--format", "json"
+    )
+    assert done.returncode == 0, done.stderr
+    people, wall = lines(done)
+    assert sum(face["label"] is not None for face in people["faces"]) == 4
+    assert wall == {"photo": "wall.png", "faces": []}
+
+
+@pytest.mark.slow
+def test_the_smallest_installation_predicts_a_photo(exported, tmp_path):
+    [photo] = draw_photos(Path("photos"), 1)
+    for name in ("facemask", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / "source" / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / "source")
+    venv.create("empty", with_pip=True)
+    python = Path("empty/bin/python").absolute()
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{tmp_path / 'source'}[predict]"], check=True)
+    done = subprocess.run(
+        [python.with_name("facemask"), "predict", photo, "--faces", "none", "--model", exported],
+        env={}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("photos/0.png: ")
+    for name in HEAVY:
+        assert subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False).returncode == 1, name

@@ -1,0 +1,270 @@
+"""facemask serve: a page and an interface for this machine alone."""
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import pytest
+import requests
+from conftest import ROOT, draw_photos, facemask, with_rule
+from PIL import Image
+
+MB = 2**20
+
+
+class Server:
+    """A running server: its address and its process."""
+
+    def __init__(self, address: str, process: subprocess.Popen):
+        self.address, self.process = address, process
+
+    def predict(self, content, **headers) -> requests.Response:
+        return requests.post(f"{self.address}api/predict", data=content, headers=headers, timeout=60)
+
+    def peak(self) -> int:
+        """The most memory it ever used, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
+@contextmanager
+def serving(*words, cores: set[int] | None = None) -> Iterator[Server]:
+    """A server on a free port, perhaps on some cores alone; ended by Ctrl-C."""
+    command = [sys.executable, "-m", "facemask", "serve", "--port", "0", "--no-browser", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        if cores:
+            os.sched_setaffinity(process.pid, cores)
+        try:
+            line = process.stderr.readline()
+            yield Server(
+                re.fullmatch(r"facemask serve: (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends\)\n", line)[1], process
+            )
+        finally:
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read()
+            assert (process.wait(30), said) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("card") / "card.md"
+    path.write_text("# Model card\n\n## Limits\n\n| a | b |\n| --- | --- |\n| <b>1</b> | 2 |\n\n- **one** `two`\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(exported, card):
+    with serving("--model", exported, "--faces", "none", "--card", card) as started:
+        yield started
+
+
+def test_the_interface_gives_what_the_command_gives(server, exported):
+    [photo] = draw_photos(Path("photos"), 1)
+    answer = server.predict(photo.read_bytes()).json()
+    done = facemask("predict", photo, "--model", exported, "--faces", "none", "--format", "json")
+    assert answer["faces"] == json.loads(done.stdout)["faces"]
+    assert (answer["width"], answer["height"]) == (60, 60)
+
+
+def test_the_interface_describes_itself(server):
+    schema = requests.get(f"{server.address}openapi.json", timeout=10).json()
+    predict = schema["paths"]["/api/predict"]["post"]
+    assert predict["requestBody"]["content"] == {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+    assert {"200", "403", "413", "422"} <= set(predict["responses"])
+
+
+def test_the_decision_rule_and_the_card_are_shown(exported, card, tmp_path):
+    model = with_rule(exported, tmp_path, label="without_mask", threshold=0.37)
+    with serving("--model", model / "float32.tflite", "--faces", "none", "--card", card) as server:
+        told = requests.get(f"{server.address}api/model", timeout=10).json()
+    assert (told["file"], told["label"], told["threshold"]) == ("float32.tflite", "without_mask", 0.37)
+    assert list(told["classes"]) == (exported / "labels.txt").read_text().split()
+    assert told["card"] == card.read_text()
+
+
+def test_the_page_needs_nothing_from_elsewhere(server):
+    page = requests.get(server.address, timeout=10)
+    assert not re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]+", page.text)
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+
+
+def huge() -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello", "not an image"),
+        (b"", "empty file"),
+        (b"\xff\xd8\xff", "not an image"),
+        (huge(), "10000 x 10000 pixels; 50,000,000 are allowed"),
+    ],
+    ids=["text", "empty", "cut short", "hundred megapixels"],
+)
+def test_what_is_no_photo_is_refused_in_one_line(server, content, reason):
+    answer = server.predict(content)
+    assert (answer.status_code, answer.json()) == (422, {"detail": reason})
+
+
+def test_a_gigabyte_is_refused_and_never_in_memory(server):
+    before = server.peak()
+    assert server.predict(bytes(MB) for _ in range(1024)).status_code == 413
+    assert server.peak() - before < 100 * MB
+
+
+def test_a_gigabyte_that_is_announced_is_refused_at_once(server):
+    with socket.create_connection(("127.0.0.1", urlsplit(server.address).port), 10) as connection:
+        connection.sendall(b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1073741824\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_ten_clients_at_once_are_all_answered_in_the_memory_of_two(exported):
+    file = io.BytesIO()
+    Image.effect_noise((6000, 5000), 20).convert("RGB").save(file, "JPEG", quality=30)
+    photo = file.getvalue()
+    two_cores = set(sorted(os.sched_getaffinity(0))[:2])
+    with serving("--model", exported, "--faces", "none", cores=two_cores) as server:
+        idle = server.peak()
+        server.predict(photo)
+        one = server.peak() - idle
+        with ThreadPoolExecutor(10) as clients:
+            answers = list(clients.map(lambda _: server.predict(photo), range(20)))
+        ten = server.peak() - idle
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({json.dumps(answer.json()["faces"]) for answer in answers}) == 1
+    assert ten < 4 * one  # twice, and what the allocator keeps
+
+
+@pytest.mark.parametrize("headers", [{"Host": "attacker.example"}, {"Host": "127.0.0.1.attacker.example"}])
+def test_another_name_of_this_machine_is_not_answered(server, headers):
+    for path in ("", "api/model", "openapi.json"):
+        assert requests.get(server.address + path, headers=headers, timeout=10).status_code == 400
+
+
+@pytest.mark.parametrize("origin", ["http://attacker.example", "null", "http://127.0.0.1:1"])
+def test_a_page_of_another_site_is_not_answered(server, origin):
+    assert server.predict(b"hello", Origin=origin).status_code == 403
+    assert server.predict(b"hello", Origin=server.address.rstrip("/")).status_code == 422
+
+
+def test_only_this_machine_can_connect(server):
+    port = urlsplit(server.address).port
+    listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+    assert re.findall(rf"(\w+):{port:04X} \w+:0000 0A", listening) == ["0100007F"]
+
+
+def test_a_taken_port_is_one_line(server, exported):
+    port = urlsplit(server.address).port
+    done = facemask("serve", "--port", port, "--model", exported, "--faces", "none", "--no-browser")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"facemask serve: port {port} cannot be used \(.+\); name another with --port.*\n", done.stderr
+    )
+
+
+def test_a_card_that_is_not_there_is_one_line(exported):
+    done = facemask("serve", "--card", "no.md", "--model", exported, "--faces", "none", "--no-browser")
+    assert (done.returncode, done.stderr) == (1, "facemask serve: --card: there is no file no.md\n")
+
+
+@pytest.fixture
+def browser(shared, tmp_path):
+    """Chromium, with a webcam that shows the first seconds of the video of four people."""
+    from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.chrome.service import Service
+
+    video = cv2.VideoCapture(str(shared / "data/four_people_masking.mp4"))
+    with (tmp_path / "webcam.mjpeg").open("wb") as film:
+        for _ in range(50):
+            film.write(cv2.imencode(".jpg", video.read()[1])[1].tobytes())
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for word in (
+        "headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1400,1000",
+        "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
+        f"use-file-for-fake-video-capture={tmp_path / 'webcam.mjpeg'}",
+    ):  # fmt: skip
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    try:
+        driver = webdriver.Chrome(options, Service("/usr/bin/chromedriver"))
+    except (WebDriverException, OSError) as error:
+        pytest.fail(f"needs a browser: apt-get install chromium chromium-driver ({error})", pytrace=False)
+    driver.implicitly_wait(20)
+    yield driver
+    driver.quit()
+
+
+DROP = """
+    const [name, content] = arguments, transfer = new DataTransfer();
+    transfer.items.add(new File([Uint8Array.from(atob(content), letter => letter.charCodeAt(0))], name));
+    document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true}));
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, card, shared, tmp_path):
+    video = cv2.VideoCapture(str(shared / "data/four_people_masking.mp4"))
+    photo, words = tmp_path / "people.png", tmp_path / "words.jpg"
+    cv2.imwrite(str(photo), video.read()[1])
+    words.write_text("no photo")
+    detector = shared / "weights/face_detection_yunet_2023mar.onnx"
+    model = with_rule(exported, tmp_path, label="without_mask", threshold=0.37)
+
+    def texts(selector: str) -> list[str]:
+        return [element.text for element in browser.find_elements("css selector", selector)]
+
+    with serving("--model", model, "--detector", detector, "--card", card) as server:
+        browser.get(server.address)
+        assert texts("#card h3") == ["Limits"]
+        assert texts("#card td") == ["<b>1</b>", "2"]
+        assert "0.37" in texts("#rule")[0]
+        browser.find_element("id", "files").send_keys(f"{photo}\n{words}")
+        assert texts(".error") == ["not an image"]
+        frames = browser.find_elements("css selector", ".face")
+        assert len(frames) == 5
+        assert len([label for label in texts(".face span") if re.search(r"mask .+ %$", label)]) == 4
+        assert texts(".faces li").count("too small to tell") == 1
+        image = browser.find_element("css selector", ".picture img")
+        answer = server.predict(photo.read_bytes()).json()
+        left, top, right, _ = answer["faces"][0]["box"]
+        scale = image.rect["width"] / answer["width"]
+        drawn = frames[0].rect
+        assert drawn["x"] - image.rect["x"] == pytest.approx(left * scale, abs=2)
+        assert drawn["y"] - image.rect["y"] == pytest.approx(top * scale, abs=2)
+        assert drawn["width"] == pytest.approx((right - left) * scale, abs=2)
+
+        browser.execute_script(DROP, "dropped.png", base64.b64encode(photo.read_bytes()).decode())
+        browser.find_element("xpath", "//figure[.//b='dropped.png']//div[@class='face']")
+        assert texts("figure b") == ["dropped.png", "words.jpg", "people.png"]
+
+        browser.find_element("id", "webcam").click()
+        browser.find_element("css selector", "video ~ .face span")
+        deadline = time.monotonic() + 30
+        while not re.search(r"\d+ pictures/s", texts("figure .name")[0]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert re.search(r"\d+ pictures/s", texts("figure .name")[0])
+        browser.find_element("id", "webcam").click()
+        browser.implicitly_wait(0)
+        assert not browser.find_elements("tag name", "video")
+        severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        assert [message for message in severe if "422" not in message] == []

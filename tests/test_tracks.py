@@ -1,0 +1,106 @@
+"""Faces followed through a video: one number a face, labels that do not flicker."""
+
+import numpy as np
+import pytest
+
+from facemask.boxes import Box, matches, overlaps
+from facemask.decision import decide
+from facemask.recognition import LabelledFace
+from facemask.tracks import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, Tracker
+
+CLASSES = ["with_mask", "without_mask"]
+
+
+def tracker() -> Tracker:
+    return Tracker(CLASSES, lambda probabilities: decide(probabilities, CLASSES, "without_mask", None))
+
+
+def face(masked: float | None, left: int = 0) -> LabelledFace:
+    """A face 50 pixels wide with this probability of a mask, or one too small to tell."""
+    box = Box(left, 0, left + 50, 50)
+    if masked is None:
+        return LabelledFace(box, 0.9)
+    return LabelledFace(box, 0.9, CLASSES[masked < 0.5], {"with_mask": masked, "without_mask": 1 - masked})
+
+
+def names(events) -> list[str]:
+    return [name for name, _ in events]
+
+
+def test_the_overlap_of_boxes_is_shared_area_over_joint_area():
+    boxes = [Box(0, 0, 10, 10), Box(5, 0, 15, 10), Box(20, 20, 30, 30)]
+    assert overlaps(boxes[:1], boxes) == pytest.approx(np.array([[1, 50 / 150, 0]]))
+    assert overlaps(boxes, []).shape == (3, 0)
+
+
+def test_matching_takes_the_best_first_and_each_box_once():
+    ones, others = [Box(0, 0, 10, 10), Box(4, 0, 14, 10)], [Box(3, 0, 13, 10)]
+    assert matches(ones, others, 0.3) == [(1, 0)]
+    assert matches(ones, others, 0.95) == []
+
+
+def test_one_odd_frame_does_not_change_the_label():
+    following = tracker()
+    shown = []
+    for masked in [0.95] * 10 + [0.05] + [0.95] * 10:
+        [track], _ = following.update([face(masked)])
+        shown.append(track.label)
+    assert set(shown) == {"with_mask"}
+
+
+def test_a_label_changes_after_the_stated_number_of_frames_against_it():
+    following = tracker()
+    for _ in range(10):
+        following.update([face(0.51)])
+    labels, events = [], []
+    for _ in range(20):
+        [track], new = following.update([face(0.0)])
+        labels.append(track.label)
+        events += names(new)
+    assert labels.index("without_mask") == FRAMES_TO_CHANGE - 1
+    assert events == ["changed"]
+
+
+def test_faces_keep_their_numbers_while_they_move_past_each_other():
+    following = tracker()
+    for step in range(30):
+        tracks, _ = following.update(
+            [face(0.9, left=10 * step), face(0.1, left=600 - 10 * step)][:: 1 - 2 * (step % 2)]
+        )
+        numbers = {track.label: track.number for track in tracks}
+        if step == 0:
+            first = numbers
+    assert numbers == first
+
+
+def test_a_face_appears_once_it_stays_and_leaves_once_it_is_gone_for_long():
+    following = tracker()
+    seen = [names(following.update([face(0.9)])[1]) for _ in range(FRAMES_TO_CHANGE)]
+    assert seen == [[]] * (FRAMES_TO_CHANGE - 1) + [["appeared"]]
+    gone = [names(following.update([])[1]) for _ in range(FRAMES_TO_FORGET)]
+    assert gone == [[]] * (FRAMES_TO_FORGET - 1) + [["left"]]
+    assert following.end() == []
+
+
+def test_a_face_that_was_missed_for_a_moment_is_the_same():
+    following = tracker()
+    [before], _ = following.update([face(0.9)])
+    following.update([])
+    [after], _ = following.update([face(0.9, left=5)])
+    assert after is before
+
+
+def test_a_false_alarm_is_no_event():
+    following = tracker()
+    events = [name for faces in [[face(0.9)], *[[]] * 40] for name in names(following.update(faces)[1])]
+    assert events == []
+
+
+def test_a_face_too_small_to_tell_has_no_label_until_it_comes_nearer():
+    following = tracker()
+    [track], _ = following.update([face(None)])
+    assert (track.label, track.probability) == (None, None)
+    [track], _ = following.update([face(0.9)])
+    assert track.label == "with_mask"
+    [track], _ = following.update([face(None)])
+    assert track.label == "with_mask"

@@ -1,0 +1,226 @@
+"""facemask watch: files and live streams, however they end."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, draw_photos, facemask
+
+from facemask.stopwatch import Stopwatch
+from facemask.video import Source
+
+RATE = 25
+
+
+def picture(number: int) -> np.ndarray:
+    """A frame that says its number, 0 to 249, by its brightness."""
+    return np.full((64, 96, 3), number, np.uint8)
+
+
+def write_video(path: str, frames: list[np.ndarray]) -> None:
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), RATE, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+def read_video(path) -> list[np.ndarray]:
+    """Every frame of a video, as a player sees it."""
+    video, frames = cv2.VideoCapture(str(path)), []
+    while (read := video.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
+@contextmanager
+def camera(*shows: int):
+    """An HTTP camera on this machine; each number is how many frames a connection gives before it breaks.
+
+    After a negative number of frames it is silent instead. When the numbers are used up it answers no more.
+    Its address comes with the times of its connections.
+    """
+    waiting, connections = list(shows), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            connections.append(time.monotonic())
+            if not waiting:
+                return self.send_error(404)
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            try:
+                frames = waiting.pop(0)
+                for number in range(abs(frames)):
+                    jpeg = cv2.imencode(".jpg", picture(number % 250))[1].tobytes()
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                    self.wfile.write(head.encode() + jpeg + b"\r\n")
+                    time.sleep(1 / RATE)
+                time.sleep(60 if frames < 0 else 0)
+            except OSError:
+                return None
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/stream", connections
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def watch(*words, model: Path) -> subprocess.CompletedProcess:
+    """Watch without a detector: every frame is a face."""
+    return facemask("watch", "--faces", "none", "--model", model, *words)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_every_frame_of_a_file_is_labelled_and_written(suffix, exported):
+    [face] = draw_photos(Path("photos"), 1)
+    write_video("in.avi", [cv2.resize(cv2.imread(str(face)), (65, 97))] * 30)
+    done = watch("in.avi", "--output", f"out{suffix}", model=exported)
+    assert done.returncode == 0, done.stderr
+    before, after = read_video("in.avi"), read_video(f"out{suffix}")
+    assert len(before) == len(after) == 30
+    assert after[20].shape == before[20].shape
+    assert np.abs(after[20].astype(int) - before[20]).max() > 60  # a frame and a label are drawn in
+    appeared, left = map(json.loads, done.stdout.splitlines())
+    assert (appeared["event"], left["event"]) == ("appeared", "left")
+    assert (appeared["time"], left["time"]) == (pytest.approx(4 / RATE), pytest.approx(29 / RATE))
+    assert appeared["label"] in (exported / "labels.txt").read_text().split()
+    summary = done.stderr.splitlines()
+    assert re.search(r"30 frames in [\d.]+ s: [\d.]+ frames/s$", summary[-2])
+    assert re.search(r"read [\d.]+, detect [\d.]+, classify [\d.]+, draw and write [\d.]+; processor", summary[-1])
+
+
+def test_events_can_go_to_a_file(exported):
+    write_video("in.avi", [picture(100)] * 10)
+    done = watch("in.avi", "--events", "events.jsonl", model=exported)
+    assert done.stdout == ""
+    events = Path("events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in events] == ["appeared", "left"]
+
+
+def test_a_lost_camera_is_opened_again_and_given_up_when_patience_ends(exported):
+    with camera(40, 40) as (address, connections):
+        done = watch(address, "--output", "out.mp4", "--patience", "4", model=exported)
+    assert done.returncode == 1
+    said = [line.removeprefix("facemask watch: ") for line in done.stderr.splitlines()]
+    assert said[0] == f"{address} is lost; trying again for 4 s"
+    assert said[1].startswith(f"{address} is back after ")
+    assert said[2] == said[0]
+    assert said[-1] == f"{address} did not come back within 4 s; given up"
+    second, third, _ = np.diff(connections)[-3:]  # the last wait is what is left of the patience
+    assert third > 1.5 * second
+    assert len(read_video("out.mp4")) > 40
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["appeared", "left"]
+    assert all(re.match(r"\d{4}-\d\d-\d\dT", event["clock"]) for event in events)
+
+
+def test_a_camera_that_falls_silent_is_a_lost_one(exported):
+    with camera(-20) as (address, _):
+        done = watch(address, "--patience", "1", model=exported)
+    assert done.returncode == 1
+    assert "did not come back within 1 s; given up" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_whole_files(number, exported):
+    with camera(100_000) as (address, _):
+        command = [sys.executable, "-m", "facemask", "watch", address, "--faces=none", f"--model={exported}"]
+        with subprocess.Popen(
+            [*command, "--output=out.mp4"], env={"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            assert json.loads(process.stdout.readline())["event"] == "appeared"
+            time.sleep(1)
+            process.send_signal(number)
+            events, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert json.loads(events.splitlines()[-1])["event"] == "left"
+    assert said.startswith("facemask watch: ended by the user\n")
+    assert len(read_video("out.mp4")) >= 20
+
+
+def test_who_is_slower_than_a_live_source_gets_its_newest_frames():
+    with camera(200) as (address, _), Source(address, 1, Stopwatch()) as source:
+        frames = iter(source)
+        numbers = []
+        for _ in range(4):
+            numbers.append(int(next(frames).pixels.mean().round()))
+            time.sleep(0.4)
+        assert source.live
+        assert source.dropped >= 3 * 5
+        assert numbers[-1] - numbers[0] >= 3 * 6
+
+
+def test_a_video_of_what_happened_live_lasts_as_long_as_that_did(exported):
+    with camera(75) as (address, _):
+        done = watch(address, "--output", "out.mp4", "--patience", "0.5", model=exported)
+    last = json.loads(done.stdout.splitlines()[-1])["time"]
+    assert len(read_video("out.mp4")) == pytest.approx(last * RATE, abs=2)
+
+
+FAULTS = {
+    "no such file": (["missing.mp4"], "there is no file missing.mp4"),
+    "no video": (["text.mp4"], "text.mp4 cannot be opened as a video"),
+    "no camera": (["99"], "99 cannot be opened as a camera"),
+    "no stream, and its password": (
+        ["http://me:se@cret@127.0.0.1:9/stream"],
+        "http://127.0.0.1:9/stream cannot be opened",
+    ),
+    "no folder to write to": (["in.avi", "--output", "text.mp4/out.mp4"], "File exists|Not a directory"),
+    "no video format": (["in.avi", "--output", "out.txt"], "out.txt is none of .mp4 .mkv .avi"),
+    "the video itself": (["in.avi", "--output", "in.avi"], "in.avi is the video itself"),
+    "events to nowhere": (["in.avi", "--events", "nowhere/e.jsonl"], "No such file or directory .nowhere/e.jsonl"),
+    "no windows": (["in.avi", "--window"], "this OpenCV opens no windows here"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_one_line(fault, exported):
+    words, message = FAULTS[fault]
+    write_video("in.avi", [picture(9)] * 3)
+    before = Path("in.avi").read_bytes()
+    Path("text.mp4").write_text("no video")
+    done = watch(*words, model=exported)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert re.search(f"^facemask watch:.*{message}", line)
+    assert Path("in.avi").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_four_people_are_seen_to_put_masks_on(real_model, shared):
+    """They are bare for the first second; one takes the mask off again and back on; at the end all wear one."""
+    video = shared / "data/four_people_masking.mp4"
+    from facemask.classifier import Classifier
+    from facemask.detectors import open_detector
+    from facemask.recognition import Recognizer
+
+    detector = open_detector("yunet", shared / "weights/face_detection_yunet_2023mar.onnx", [320])
+    recognize = Recognizer([(detector, Classifier(real_model))])
+    with Source(str(video), 1, Stopwatch()) as source:
+        seen = [(frame.seconds, [face.label for face in recognize(frame.pixels) if face.label]) for frame in source]
+    end = seen[-1][0]
+    for first, last, label in ((0, 1, "without_mask"), (end - 2, end, "with_mask")):
+        frames = [labels for seconds, labels in seen if first <= seconds <= last and labels]
+        assert len(frames) >= 0.9 * RATE * (last - first)
+        assert np.mean([set(labels) == {label} for labels in frames]) >= 0.9
+        assert np.mean([len(labels) == 4 for labels in frames]) >= 0.9
