@@ -105,7 +105,8 @@ def run(*words: str, folder: Path) -> None:
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
-    done = subprocess.run(words, cwd=folder, env={**kept, "PATH": path, "DVC_NO_ANALYTICS": "1"}, check=False)
+    environment = {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(words, cwd=folder, env=environment, check=False)  # noqa: S603
     if done.returncode:
         raise UserError(f"{' '.join(words[:2])} failed in the clone (status {done.returncode}); its last lines say why")
 
