@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test slow ui diff bench lock audit
+.PHONY: help repro verify test slow ui diff bench lock audit
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,9 @@ help: ## List what can be made
 repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
 	@python -m facemask.params
 	dvc repro
+
+verify: $(ENVIRONMENT) ## Make everything anew in a clone, and hold it against dvc.lock
+	@python -m facemask.verify
 
 test: $(ENVIRONMENT) ## Run the tests and the linter
 	ruff check

@@ -29,5 +29,11 @@ def run(main: Callable[..., None]) -> None:
     except OSError as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        # Of a copy that fails, the second name is where it was to go.
+        name = error.filename2 or error.filename
+        where = f" ({name})" if name else ""
         sys.exit(f"{stage}: {error.strerror or error}{where}")
+    except KeyboardInterrupt:
+        if os.environ.get("FACEMASK_DEBUG") == "1":
+            raise
+        sys.exit(f"{stage}: stopped")

@@ -1,0 +1,338 @@
+"""What goes wrong while the pipeline works: killed, out of space, forbidden, alone or at the same time as another."""
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from conftest import HEAD_ONLY, ROOT, checkout, draw_scenes, free_port, shell, stage, tracking_server, write_params
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+TENSORFLOW = ("features", "train", "export")
+EVERY_STAGE = [pytest.param(name, marks=pytest.mark.slow) if name in TENSORFLOW else name for name in PIPELINE]
+NO_OUTPUT = {".git", ".dvc", "mlartifacts", "__pycache__"}
+
+
+def words(name: str) -> list[str]:
+    """The paths a stage is called with."""
+    return PIPELINE[name]["cmd"].split()[3:]
+
+
+def outputs(name: str) -> list[str]:
+    declared = [out for kind in ("outs", "metrics", "plots") for out in PIPELINE[name].get(kind, [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in declared]
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Every file that is neither DVC's, Git's nor MLflow's, with its hash."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if not NO_OUTPUT & set(name.parts) and not name.name.startswith("mlflow.db") and not path.is_dir():
+            found[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    return found
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What dvc.lock says of every output."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for one in stages.values() for out in one.get("outs", [])}
+
+
+def said(name: str, done: subprocess.CompletedProcess) -> str:
+    """The one line of a stage that could not go on; progress bars end in a carriage return or an empty line."""
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith(f"{name}: ")]
+    return line
+
+
+def fresh(folder: Path, pretrained: Path) -> Path:
+    """A checkout of what `reproduced` was made from, with nothing made yet."""
+    folder.mkdir()
+    (folder / "tiny.weights.h5").write_bytes(pretrained.read_bytes())
+    draw_scenes(folder / "scenes.zip", 20)
+    # DVC, interrupted, forgets what it told Git to ignore; a clone has it from Git.
+    (folder / "metrics").mkdir()
+    shutil.copy(ROOT / "metrics/.gitignore", folder / "metrics")
+    return checkout(folder, **HEAD_ONLY)
+
+
+def start(*command: str, folder: Path, **environment) -> subprocess.Popen:
+    """A command in a process group of its own, as a terminal gives it."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "DVC_NO_ANALYTICS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+# --- killed
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments_over_all_stages_the_next_repro_gives_the_same_bytes(reproduced, pretrained, tmp_path):
+    """Each stage is killed twice, with dvc, between its beginning and a little after its end."""
+    folder = fresh(tmp_path / "killed", pretrained)
+    rng = random.Random(7)
+    whole = files(reproduced)
+    for number in range(20):
+        target = list(PIPELINE)[number // 2]
+        again = ["--force", "--single-item"] if number % 2 else []
+        process = start("dvc", "repro", *again, target, folder=folder)
+        for line in process.stdout:
+            if f"Running stage '{target}'" in line:
+                break
+        longest = 20 if target in TENSORFLOW else 4
+        time.sleep(rng.uniform(0, longest))
+        os.killpg(process.pid, rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+        process.communicate()
+        for name, digest in files(folder).items():
+            if name.startswith(("data/", "models/", "metrics/")) and ".partial" not in name and "incoming" not in name:
+                assert digest == whole[name], f"{name} is neither absent nor whole after moment {number}, in {target}"
+    shell("dvc", "repro", cwd=folder)
+    assert hashes(folder) == hashes(reproduced)
+    assert files(folder).keys() == whole.keys()
+    assert shell("dvc", "status", cwd=folder) == "Data and pipelines are up to date.\n"
+
+
+def test_an_interrupt_from_the_keyboard_is_one_line_and_leaves_nothing_behind(tmp_path):
+    write_params(tmp_path, dataset__images=100_000)
+    process = start(sys.executable, "-m", "stages.fetch", *words("fetch"), folder=tmp_path, PYTHONPATH=str(ROOT))
+    output = ""
+    while not re.search(r"\| [1-9]", output):  # the first faces are drawn
+        output += process.stdout.read(1)
+    os.killpg(process.pid, signal.SIGINT)
+    output += process.communicate()[0]
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    assert output.endswith("\nfetch: stopped\n")
+    assert list(files(tmp_path)) == ["params.yaml"]
+
+
+# --- no space, no permission
+
+
+@pytest.mark.parametrize("name", EVERY_STAGE)
+def test_a_disk_that_is_full_is_one_line_and_the_old_outputs_stay(name, copy):
+    """A limit on the size of a file fails the same writes, and needs no privilege."""
+    before = files(copy)
+    paths = [path for out in outputs(name) for path in [copy / out, *(copy / out).rglob("*")] if path.is_file()]
+    limit = max(path.stat().st_size for path in paths) // 2
+    done = subprocess.run(
+        ["prlimit", f"--fsize={limit}", sys.executable, "-m", f"stages.{name}", *words(name)],
+        cwd=copy, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "File too large" in said(name, done)
+    assert files(copy) == before
+
+
+@pytest.mark.parametrize("name", EVERY_STAGE)
+def test_a_folder_that_may_not_be_written_to_is_one_line_and_the_old_outputs_stay(name, copy):
+    before = files(copy)
+    folder = (copy / outputs(name)[-1]).parent
+    # Root may write anywhere, unless it gives that up.
+    like_others = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
+    folder.chmod(0o555)
+    done = subprocess.run(
+        [*like_others, sys.executable, "-m", f"stages.{name}", *words(name)],
+        cwd=copy, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    folder.chmod(0o755)
+    assert "Permission denied" in said(name, done)
+    assert files(copy) == before
+
+
+# --- MLflow is not well
+
+
+@contextmanager
+def server(folder: Path, requests: int) -> Iterator[str]:
+    """A real MLflow server that is gone after so many requests; its address."""
+    port = free_port()
+    store = ["--backend-store-uri", f"sqlite:///{folder}/served.db", "--artifacts-destination", str(folder / "served")]
+    words = ["mlflow", "server", *store, "--port", str(port), "--workers", "1"]
+    left = threading.Semaphore(requests)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def forward(self):
+            if not left.acquire(blocking=False):
+                self.close_connection = True
+                return
+            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            question = urllib.request.Request(
+                f"http://127.0.0.1:{port}{self.path}", content or None, headers, method=self.command
+            )
+            try:
+                answer = urllib.request.urlopen(question)
+            except urllib.error.HTTPError as error:
+                answer = error
+            body = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
+
+    with (
+        tracking_server(words, port, folder),
+        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as between,
+    ):
+        threading.Thread(target=between.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{between.server_address[1]}"
+        between.shutdown()
+
+
+def trained(copy: Path, **environment) -> subprocess.CompletedProcess:
+    """Train again where the old outputs are gone, and see that the new ones are there, the same."""
+    before = files(copy)
+    for out in outputs("train"):
+        (copy / out).unlink()
+    done = stage("train", *words("train"), folder=copy, **environment)
+    assert done.returncode == 0, done.stderr
+    assert files(copy) == before
+    return done
+
+
+def warned(done: subprocess.CompletedProcess) -> bool:
+    """Whether the last line is a warning, the only one, that MLflow knows nothing of this."""
+    lines = [line for line in done.stderr.splitlines() if "warning:" in line]
+    assert len(lines) <= 1
+    assert "Traceback" not in done.stderr
+    if lines:
+        assert lines[0] == done.stderr.splitlines()[-1]
+        assert lines[0].startswith("warning: not recorded in MLflow (")
+    return bool(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("requests", [0, 4, 12])
+def test_a_server_that_stops_costs_a_warning_and_no_training(requests, copy):
+    with server(copy.parent, requests) as uri:
+        assert warned(trained(copy, MLFLOW_TRACKING_URI=uri))
+
+
+@pytest.mark.slow
+def test_a_server_that_is_well_is_told_of_the_training(copy):
+    with server(copy.parent, 10_000) as uri:
+        assert not warned(trained(copy, MLFLOW_TRACKING_URI=uri))
+
+
+@pytest.mark.slow
+def test_a_database_that_another_process_holds_costs_a_warning_and_no_training(copy):
+    with sqlite3.connect(copy / "mlflow.db") as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        assert warned(trained(copy))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["half", "no database"])
+def test_a_damaged_database_costs_a_warning_and_no_training(damage, copy):
+    content = (copy / "mlflow.db").read_bytes()
+    (copy / "mlflow.db").write_bytes(content[: len(content) // 2] if damage == "half" else b"x" * 4096)
+    assert warned(trained(copy))
+    (copy / "mlflow.db").unlink()
+    assert not warned(trained(copy))
+
+
+# --- two at once
+
+
+def test_of_two_repros_at_once_one_works_and_the_other_works_or_says_who_is_in_the_way(tmp_path):
+    folder = checkout(tmp_path / "shared")
+    first = start("dvc", "repro", "survey", folder=folder)
+    for line in first.stdout:
+        if "Running stage 'fetch'" in line:
+            break
+    second = start("dvc", "repro", "survey", folder=folder)
+    refusal = second.communicate()[0]
+    assert first.communicate() and first.returncode == 0
+    assert "Traceback" not in refusal
+    assert second.returncode == 0 or re.search(r"ERROR: .*(busy|Unable to acquire lock)", refusal), refusal
+    assert "up to date" in shell("dvc", "repro", "survey", cwd=folder)
+    alone = checkout(tmp_path / "alone")
+    shell("dvc", "repro", "survey", cwd=alone)
+    assert hashes(folder) == hashes(alone)
+
+
+@pytest.mark.slow
+def test_eight_queued_experiments_are_eight_rows_with_the_right_parameters(copy):
+    for path in copy.glob("mlflow.db*"):
+        path.unlink()
+    rates = [0.01 / (number + 1) for number in range(8)]
+    shell("dvc", "exp", "run", "--queue", "--set-param", f"lr={','.join(map(str, rates))}", cwd=copy)
+    shell("dvc", "queue", "start", "--jobs", "2", cwd=copy)
+    while re.search(r"Queued|Running", status := shell("dvc", "queue", "status", cwd=copy).split("Worker status")[0]):
+        time.sleep(3)
+    names = re.findall(r"^\w{7}\s+([a-z]+-[a-z]+)\s.*Success", status, re.MULTILINE)
+    assert len(names) == 8, status
+    mlflow.set_tracking_uri(f"sqlite:///{copy}/mlflow.db")
+    recorded = mlflow.search_runs(experiment_names=["facemask"], output_format="list")
+    assert sorted(run.info.run_name for run in recorded) == sorted(names)
+    shown = pd.read_csv(pd.io.common.StringIO(shell("dvc", "exp", "show", "--csv", cwd=copy))).set_index("Experiment")
+    for run in recorded:
+        assert run.info.status == "FINISHED"
+        assert float(run.data.params["lr"]) == pytest.approx(shown.lr[run.info.run_name])
+        assert {"test.accuracy", "export.int8.accuracy"} <= set(run.data.metrics)
+    assert sorted(float(run.data.params["lr"]) for run in recorded) == pytest.approx(sorted(rates))
+
+
+# --- the cache is damaged
+
+
+@pytest.fixture
+def cached(copy) -> tuple[Path, bytes]:
+    """The cache's copy of an output that is no longer in the workspace, and what it should hold."""
+    digest = hashes(copy)["data/faces.csv"]
+    entry = copy / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
+    content = entry.read_bytes()
+    (copy / "data/faces.csv").unlink()
+    entry.chmod(0o644)
+    return entry, content
+
+
+@pytest.mark.parametrize(
+    ("damage", "protected"),
+    [(lambda content: content.upper(), True), (lambda content: content[:5000], False)],
+    ids=["overwritten, still read-only", "cut short, writable"],
+)
+def test_what_is_damaged_in_the_cache_is_made_again_once_dvc_looks_at_it(damage, protected, cached, copy):
+    """DVC does not hash what is read-only in its cache; made writable, it does."""
+    entry, content = cached
+    entry.write_bytes(damage(content))
+    if protected:
+        entry.chmod(0o444)
+        shell("dvc", "checkout", cwd=copy)
+        assert (copy / "data/faces.csv").read_bytes() == damage(content)
+        shell("chmod", "-R", "u+w", ".dvc/cache/files", cwd=copy)
+        (copy / "data/faces.csv").unlink()
+    shell("dvc", "repro", "survey", cwd=copy)
+    assert (copy / "data/faces.csv").read_bytes() == content == entry.read_bytes()
+    assert shell("git", "status", "--porcelain", cwd=copy) == ""
