@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test slow ui diff bench lock
+.PHONY: help repro test slow ui diff promote study bench lock
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,12 @@ diff: $(ENVIRONMENT) ## Show what differs from BASE (main) in parameters and met
 	@printf '### Parameters and metrics against %s\n\n' '$(BASE)'
 	@dvc params diff --md $(BASE)
 	@dvc metrics diff --md $(BASE)
+
+promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
+	@python -m facemask.promote $(EXP)
+
+study: $(ENVIRONMENT) ## Run the experiments of presets/study.yaml that are not there yet, and write docs/study.md
+	@python -m facemask.study presets/study.yaml docs/study.md docs/study.png
 
 bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$(PHOTOS)" "$(WEIGHTS)"

@@ -181,3 +181,27 @@ def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path
             show(axes, photo, caption)
         line[0].set_title(title, fontsize=9)
     save(figure, path)
+
+
+def trade(table: pd.DataFrame, path: Path) -> None:
+    """Accuracy over size, each with its interval; the front, which nothing beats in both, is joined.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a model: name, megabytes, accuracy, low, high, front (bool).
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    front = table[table.front].sort_values("megabytes")
+    axes.plot(front.megabytes, front.accuracy, color=COLOURS[1], linewidth=1, label="nothing is smaller and better")
+    for part, colour in ((table[~table.front], COLOURS[0]), (front, COLOURS[1])):
+        reach = [part.accuracy - part.low, part.high - part.accuracy]
+        axes.errorbar(part.megabytes, part.accuracy, reach, fmt="o", color=colour, elinewidth=0.7, capsize=2)
+    for row in table.itertuples():
+        axes.annotate(row.name, (row.megabytes, row.accuracy), (6, -10), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", xlabel="megabytes in int8", ylabel="test accuracy, 95 % interval", title="accuracy and size")
+    axes.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axes.legend(loc="lower right")
+    save(figure, path)

@@ -78,7 +78,9 @@ def test_weights_of_efficientnet_from_a_file_answer_as_if_keras_had_downloaded_t
 
     published = keras.applications.EfficientNetB0(weights=None, include_top=False)
     published.get_layer("normalization").set_weights(
-        [applications.IMAGENET_MEAN, applications.IMAGENET_DEVIATION**2, np.int32(0)][: len(published.layers[2].weights)]
+        [applications.IMAGENET_MEAN, applications.IMAGENET_DEVIATION**2, np.int32(0)][
+            : len(published.layers[2].weights)
+        ]
     )
     file = tmp_path / "published.weights.h5"
     published.save_weights(file)

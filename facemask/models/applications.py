@@ -33,7 +33,9 @@ def networks() -> dict[str, Callable[..., "keras.Model"]]:
     }
 
 
-def preprocess(pixels: "keras.KerasTensor", function: Callable[..., "keras.Model"], weights: str) -> "keras.KerasTensor":
+def preprocess(
+    pixels: "keras.KerasTensor", function: Callable[..., "keras.Model"], weights: str
+) -> "keras.KerasTensor":
     """What the network's own preprocess_input does to uint8 pixels, in layers that can be saved and converted.
 
     It is affine in every channel, after red and blue have changed places in some families: three colours tell
