@@ -118,8 +118,8 @@ def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str,
             f"![Accuracy over size]({picture})",
             "",
             f"Accuracy and F1 are those of {table.photos.iloc[0]} test photos. On the front stands what no other "
-            "beats in both accuracy and size. Milliseconds are one photo on one thread of the machine that ran the experiment, "
-            "seconds those of training alone, without the frozen part's features.",
+            "beats in both accuracy and size. Milliseconds are one photo on one thread of the machine that ran the "
+            "experiment, seconds those of training alone, without the frozen part's features.",
             "",
         ]
     lines += [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
