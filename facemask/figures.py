@@ -184,24 +184,28 @@ def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path
 
 
 def trade(table: pd.DataFrame, path: Path) -> None:
-    """Accuracy over size, each with its interval; the front, which nothing beats in both, is joined.
+    """Accuracy with its interval beside size, a line a model; those that nothing beats in both stand out.
 
     Parameters
     ----------
     table : DataFrame
         A row a model: name, megabytes, accuracy, low, high, front (bool).
     """
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    front = table[table.front].sort_values("megabytes")
-    axes.plot(front.megabytes, front.accuracy, color=COLOURS[1], linewidth=1, label="nothing is smaller and better")
-    for part, colour in ((table[~table.front], COLOURS[0]), (front, COLOURS[1])):
+    figure = Figure(figsize=(9, 0.32 * len(table) + 1.3), layout="constrained")
+    scores, sizes = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    table = table.sort_values(["megabytes", "accuracy"], ascending=[False, True], ignore_index=True)
+    for front, colour, label in (
+        (True, COLOURS[1], "no other is as small and as accurate"),
+        (False, COLOURS[0], "another is"),
+    ):
+        part = table[table.front == front]
         reach = [part.accuracy - part.low, part.high - part.accuracy]
-        axes.errorbar(part.megabytes, part.accuracy, reach, fmt="o", color=colour, elinewidth=0.7, capsize=2)
-    for row in table.itertuples():
-        axes.annotate(row.name, (row.megabytes, row.accuracy), (6, -10), textcoords="offset points", fontsize=8)
-    axes.set(xscale="log", xlabel="megabytes in int8", ylabel="test accuracy, 95 % interval", title="accuracy and size")
-    axes.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    axes.xaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    axes.legend(loc="lower right")
+        scores.errorbar(part.accuracy, part.index, xerr=reach, fmt="o", color=colour, elinewidth=1, label=label)
+        bars = sizes.barh(part.index, part.megabytes, height=0.5, color=colour)
+        sizes.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
+    scores.set_yticks(table.index, table.name)
+    scores.set(title="test accuracy, 95 % interval")
+    sizes.set(title="megabytes in int8")
+    sizes.margins(x=0.15)
+    figure.legend(*scores.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)
     save(figure, path)

@@ -5,6 +5,7 @@ at any time, it goes on with the next. The commit's params.yaml is what all of t
 """
 
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def result(name: str, label: str) -> dict[str, object]:
         **test["interval"]["accuracy"],
         "f1": test["f1"],
         "photos": test["photos"],
-        "megabytes": export["int8"]["bytes"] / 1e6,
+        "megabytes": round(export["int8"]["bytes"] / 1e6, 2),  # a few bytes make no model smaller
         "int8": export["int8"]["accuracy"],
         "parameters": int(run.data.metrics["train.parameters"]),
         "milliseconds": run.data.metrics.get("export.int8.milliseconds", np.nan),
@@ -96,7 +97,7 @@ def choose(table: pd.DataFrame) -> tuple[str, str]:
     """The best model and why: the smallest of those within the interval of the most accurate."""
     most = table.loc[table.accuracy.idxmax()]
     tied = table[table.accuracy >= most.low]
-    best = tied.loc[tied.megabytes.idxmin()]
+    best = tied.sort_values(["megabytes", "accuracy"], ascending=[True, False], kind="stable").iloc[0]
     if best["name"] == most["name"] and len(tied) == 1:
         return best["name"], f"the highest test accuracy, {best.accuracy:.4f}, and no other is within its 95 % interval"
     return best["name"], (
@@ -142,7 +143,7 @@ def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str,
     lines += [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     rows = {row["name"]: row for row in table.to_dict("records")}
     for name, changes in study.items():
-        values = [f"failed: {failures[name]}"] if name in failures else cells(rows[name], others)
+        values = [f"failed: {textwrap.shorten(failures[name], 200)}"] if name in failures else cells(rows[name], others)
         line = [name, " ".join(f"`{change}`" for change in changes) or "none", *values]
         line += [""] * (len(heads) - len(line))
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |")

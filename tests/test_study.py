@@ -35,6 +35,7 @@ def test_the_smallest_that_may_be_as_good_as_the_best_is_taken():
     best, why = study.choose(models(large=(9, 0.95, 0.90), small=(2, 0.91, 0.8), tiny=(1, 0.89, 0.8)))
     assert best == "small"
     assert "of the 2 whose test accuracy is within the 95 % interval of the highest (large: 0.9500" in why
+    assert study.choose(models(first=(2, 0.94, 0.9), second=(2, 0.95, 0.9)))[0] == "second"
     best, why = study.choose(models(large=(9, 0.95, 0.90), small=(2, 0.89, 0.8)))
     assert best == "large"
     assert "the highest test accuracy, 0.9500" in why
