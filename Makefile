@@ -2,14 +2,14 @@
 
 PYTHON ?= python3
 BASE ?= main
-export BASE
+export BASE EXP PHOTOS WEIGHTS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro verify test slow ui diff bench lock audit
+.PHONY: help repro verify test slow ui diff promote study bench lock audit
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -37,8 +37,14 @@ diff: $(ENVIRONMENT) ## Show what differs from BASE (main) in parameters and met
 	@dvc params diff --md "$$BASE"
 	@dvc metrics diff --md "$$BASE"
 
+promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
+	@python -m facemask.promote "$$EXP"
+
+study: $(ENVIRONMENT) ## Run the experiments of presets/study.yaml that are not there yet, and write docs/study.md
+	@python -m facemask.study presets/study.yaml docs/study.md docs/study.png
+
 bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
-	python -m benchmarks.speed "$(PHOTOS)" "$(WEIGHTS)"
+	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"
 
 lock: .venv/uv ## Resolve requirements.lock anew from pyproject.toml
 	.venv/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \

@@ -10,7 +10,7 @@ from facemask.errors import UserError
 
 
 def run(main: Callable[..., None]) -> None:
-    """Call a stage's main with the words of the command line as paths, in order.
+    """Call a module's main with the words of the command line as paths, in order.
 
     A `UserError` is printed as one line and ends the process with status 1; with
     FACEMASK_DEBUG=1 its traceback is shown instead.
@@ -19,7 +19,8 @@ def run(main: Callable[..., None]) -> None:
     words = sys.argv[1:]
     stage = Path(sys.argv[0]).stem
     if len(words) != len(names):
-        sys.exit(f"usage: python -m stages.{stage} {' '.join(name.upper() for name in names)}")
+        room = Path(sys.argv[0]).parent.name
+        sys.exit(f"usage: python -m {room}.{stage} {' '.join(name.upper() for name in names)}")
     try:
         main(*map(Path, words))
     except UserError as error:

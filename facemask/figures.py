@@ -181,3 +181,31 @@ def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path
             show(axes, photo, caption)
         line[0].set_title(title, fontsize=9)
     save(figure, path)
+
+
+def trade(table: pd.DataFrame, path: Path) -> None:
+    """Accuracy with its interval beside size, a line a model; those that nothing beats in both stand out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a model: name, megabytes, accuracy, low, high, front (bool).
+    """
+    figure = Figure(figsize=(9, 0.32 * len(table) + 1.3), layout="constrained")
+    scores, sizes = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    table = table.sort_values(["megabytes", "accuracy"], ascending=[False, True], ignore_index=True)
+    for front, colour, label in (
+        (True, COLOURS[1], "no other is as small and as accurate"),
+        (False, COLOURS[0], "another is"),
+    ):
+        part = table[table.front == front]
+        reach = [part.accuracy - part.low, part.high - part.accuracy]
+        scores.errorbar(part.accuracy, part.index, xerr=reach, fmt="o", color=colour, elinewidth=1, label=label)
+        bars = sizes.barh(part.index, part.megabytes, height=0.5, color=colour)
+        sizes.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
+    scores.set_yticks(table.index, table.name)
+    scores.set(title="test accuracy, 95 % interval")
+    sizes.set(title="megabytes in int8")
+    sizes.margins(x=0.15)
+    figure.legend(*scores.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)
+    save(figure, path)

@@ -155,7 +155,7 @@ class Params(Section):
     split: Split
     image_size: Annotated[int, Field(ge=32, le=1024)]
     augment: Augment
-    model: Literal["mobilenet_v2"]
+    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     alpha: Annotated[Float, Field(gt=0, le=2)]
     weights: str
     train_from: str

@@ -141,6 +141,7 @@ def record_training(
             model,
             name="model",
             signature=infer_signature(example, probabilities),
+            input_example=example,
             pip_requirements=["tensorflow", "numpy"],
             metadata={"labels": labels},
         )

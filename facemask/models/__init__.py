@@ -12,18 +12,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facemask.errors import UserError
-from facemask.models import mobilenet_v2
-from facemask.params import Head, Params
+from facemask.models import alexnet, applications, cnn
+from facemask.params import Head, Params, weights_file
+from facemask.terminal import silenced
 
 if TYPE_CHECKING:
     import keras
 
-BACKBONES = {"mobilenet_v2": mobilenet_v2.build}
+BACKBONES = {"alexnet": alexnet.build, "cnn": cnn.build}  # beside those of keras.applications
+SCRATCH_MOMENTUM = 0.9
 
 
 def build_backbone(params: Params) -> "keras.Model":
-    """The network that params names: (n, image_size, image_size, 3) uint8 to (n, channels)."""
-    return BACKBONES[params.model](params)
+    """The network that params names, with its first weights: (n, image_size, image_size, 3) uint8 to (n, channels).
+
+    Raises
+    ------
+    UserError
+        If there is no such network, it cannot be built so, or the weights cannot be had or do not fit.
+    """
+    import keras
+
+    if params.model in BACKBONES:
+        if params.weights == "imagenet":
+            raise UserError(
+                f"weights: there are none from ImageNet for {params.model}; give none with train_from: input, or a file"
+            )
+        if params.alpha != 1:
+            raise UserError(f"alpha: {params.model} has one width; set alpha to 1.0 (it was {params.alpha:g})")
+    file = weights_file(params.weights)
+    backbone = BACKBONES.get(params.model, applications.build)(params)
+    if file:
+        try:
+            with silenced():
+                backbone.load_weights(file)
+        except (ValueError, OSError) as error:
+            size = f"alpha {params.alpha:g}, image_size {params.image_size}"
+            raise UserError(f"weights: {file} does not fit {params.model}, {size}: {error}") from None
+    elif params.weights == "none":
+        for layer in backbone.layers:
+            # Keras' 0.99 and more suit ImageNet; in a short training such averages would lag thousands of steps behind.
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = SCRATCH_MOMENTUM
+    return backbone
 
 
 def load(file: Path) -> "keras.Model":
@@ -81,13 +112,14 @@ def cut_names(backbone: "keras.Model") -> list[str]:
     def inputs(layer: "keras.Layer") -> list[int]:
         return [id(tensor) for tensor in (layer.input if isinstance(layer.input, list) else [layer.input])]
 
-    # Symbolic tensors are told apart by identity: comparing them would build a graph.
-    maker = {id(layer.output): position for position, layer in enumerate(backbone.layers)}
+    # Symbolic tensors are told apart by identity: comparing them would build a graph. Some networks add and multiply
+    # outside of layers, which only operations lists.
+    maker = {id(operation.output): position for position, operation in enumerate(backbone.operations)}
     names = []
-    for position, layer in enumerate(backbone.layers[1:], start=1):
-        behind = backbone.layers[position:]
+    for position, layer in enumerate(backbone.operations[1:], start=1):
+        behind = backbone.operations[position:]
         crossing = {tensor for later in behind for tensor in inputs(later) if maker[tensor] < position}
-        if layer.weights and crossing == set(inputs(layer)):
+        if getattr(layer, "weights", None) and crossing == set(inputs(layer)):
             names.append(layer.name)
     return names
 

@@ -1,0 +1,133 @@
+"""The networks that `model` names: the published ones, fed as they expect, and all that the pipeline asks of one."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import write_params
+
+from facemask import models, params, tflite
+from facemask.errors import UserError
+from facemask.models import applications
+from facemask.reproducible import prepare_tensorflow, save_model
+
+slow = pytest.mark.slow
+PARAMETERS = [  # of keras.applications without their classifiers, as its pages and the papers' weights have them
+    ("mobilenet_v3_small", 939_120),
+    ("efficientnet_b0", 4_049_571),
+    pytest.param("mobilenet_v2", 2_257_984, marks=slow),
+    pytest.param("mobilenet_v3_large", 2_996_352, marks=slow),
+    pytest.param("resnet50", 23_587_712, marks=slow),
+    pytest.param("inception_v3", 21_802_784, marks=slow),
+    pytest.param("densenet121", 7_037_504, marks=slow),
+    pytest.param("xception", 20_861_480, marks=slow),
+    pytest.param("vgg16", 14_714_688, marks=slow),
+]
+EVERY_KIND = [
+    ("cnn", 32),
+    ("mobilenet_v3_small", 32),
+    pytest.param("alexnet", 67, marks=slow),
+    pytest.param("efficientnet_b0", 32, marks=slow),
+    pytest.param("resnet50", 32, marks=slow),
+    pytest.param("inception_v3", 75, marks=slow),
+    pytest.param("convnext_tiny", 32, marks=slow),
+]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Parameters of any network, by name and further changes."""
+
+    def of(name: str, **changes) -> params.Params:
+        write_params(tmp_path, model=name, **{"alpha": 1.0, "image_size": 75} | changes)
+        loaded = params.load()
+        prepare_tensorflow(loaded.seed, loaded.threads)
+        return loaded
+
+    return of
+
+
+@pytest.mark.parametrize(("name", "published"), PARAMETERS)
+def test_a_network_has_as_many_weights_as_the_published_one(name, published, settings):
+    assert models.build_backbone(settings(name)).count_params() == published
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "weights"),
+    [("cnn", 64, 1_142_210), ("cnn", 224, 12_938_690), pytest.param("alexnet", 150, 29_983_490, marks=slow)],
+)
+def test_our_own_networks_have_as_many_weights_as_they_say(name, size, weights, settings):
+    backbone = models.build_backbone(settings(name, image_size=size))
+    assert backbone.count_params() + 2 * (backbone.output_shape[-1] + 1) == weights
+
+
+def test_pixels_reach_each_network_as_its_own_preprocessing_makes_them(settings):
+    settings("mobilenet_v2")
+    photos = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), np.uint8)
+    for name, function in applications.networks().items():
+        pixels = keras.Input((8, 8, 3), dtype="uint8")
+        ours = keras.Model(pixels, applications.preprocess(pixels, function, "imagenet"))
+        theirs = sys.modules[function.__module__].preprocess_input(photos.astype(np.float32))
+        np.testing.assert_allclose(np.asarray(ours(photos)).astype(np.float32), theirs, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+def test_weights_of_efficientnet_from_a_file_answer_as_if_keras_had_downloaded_them(settings, tmp_path, monkeypatch):
+    from keras.src.applications import efficientnet
+
+    published = keras.applications.EfficientNetB0(weights=None, include_top=False)
+    published.get_layer("normalization").set_weights(
+        [applications.IMAGENET_MEAN, applications.IMAGENET_DEVIATION**2, np.int32(0)][
+            : len(published.layers[2].weights)
+        ]
+    )
+    file = tmp_path / "published.weights.h5"
+    published.save_weights(file)
+    monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: str(file))
+    downloaded = models.build_backbone(settings("efficientnet_b0", weights="imagenet", train_from="head"))
+    read = models.build_backbone(settings("efficientnet_b0", weights=str(file), train_from="head"))
+    photos = np.random.default_rng(0).integers(0, 255, (2, 75, 75, 3), np.uint8)
+    expected = np.asarray(downloaded(photos))
+    np.testing.assert_allclose(read(photos), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("name", "size"), EVERY_KIND)
+def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_path):
+    chosen = settings(name, image_size=size)
+    photos = np.random.default_rng(0).integers(0, 255, (4, size, size, 3), np.uint8)
+    backbone = models.build_backbone(chosen)
+    cuts = models.cut_names(backbone)
+    trunk, top = models.cut(backbone, cuts[len(cuts) // 2])
+    vectors = np.asarray(backbone(photos))
+    np.testing.assert_allclose(top(trunk(photos)), vectors, atol=1e-5 * max(1, np.abs(vectors).max()))
+
+    trainable = models.build_trainable(backbone, (size, size, 3), "uint8", chosen.head, 2, pretrained=False)
+    before = [weight.numpy() for weight in trainable.trainable_weights]
+    trainable.compile("sgd", "sparse_categorical_crossentropy")
+    trainable.fit(photos, np.array([0, 1, 0, 1]), epochs=1, verbose=0)
+    assert any((old != weight.numpy()).any() for old, weight in zip(before, trainable.trainable_weights, strict=True))
+
+    model = models.join(None, trainable, size)
+    save_model(model, tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = models.predict(loaded, photos, 4)
+    np.testing.assert_allclose(models.predict(model, photos, 4), expected, atol=1e-6)
+    converted = tflite.convert(tflite.freeze(loaded), "float32")
+    np.testing.assert_allclose(tflite.Runner(converted)(photos), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("resnet_50", {}, "model: there is no resnet_50; give alexnet, cnn or one of: .*mobilenet_v2.*resnet50,"),
+        ("cnn", {"alpha": 0.5}, "alpha: cnn has one width; set alpha to 1.0"),
+        ("resnet50", {"alpha": 0.5}, "alpha: resnet50 has one width; set alpha to 1.0"),
+        ("inception_v3", {"image_size": 64}, "inception_v3 cannot be built with .*image_size 64: .*at least 75x75"),
+        ("alexnet", {"image_size": 64}, "image_size: alexnet needs 67 pixels or more; there are 64"),
+        ("alexnet", {"weights": "imagenet"}, "weights: there are none from ImageNet for alexnet"),
+    ],
+)
+def test_a_network_that_cannot_be_is_one_line(name, changes, message, settings):
+    with pytest.raises(UserError, match=message):
+        models.build_backbone(settings(name, **changes))
