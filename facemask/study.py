@@ -60,16 +60,26 @@ def complete(study: dict[str, list[str]]) -> dict[str, str]:
     return failures
 
 
-def result(name: str, label: str) -> dict[str, object]:
-    """What an experiment gave: scores and sizes from its commit, the rest from its MLflow run, which gets the label."""
+def recorded(name: str, label: str) -> dict[str, float]:
+    """What MLflow alone knows of an experiment, whose run gets the label; nothing if it has no run of it."""
     from mlflow.tracking import MlflowClient
 
-    test, others, export = (
-        json.loads(git("show", f"{commit_of(name)}:metrics/{file}.json")) for file in ("test", "others", "export")
-    )
-    run = experiments.run_of(name)
+    try:
+        run = experiments.run_of(name)
+    except UserError:
+        return {}
     with tracking.quiet(), tracking.store():
         MlflowClient().set_tag(run.info.run_id, "study", label)
+    return run.data.metrics
+
+
+def result(name: str, label: str) -> dict[str, object]:
+    """What an experiment gave: scores and sizes from its commit, the rest from MLflow."""
+    commit = commit_of(name)
+    test, others, export = (
+        json.loads(git("show", f"{commit}:metrics/{file}.json")) for file in ("test", "others", "export")
+    )
+    noted = recorded(name, label)
     return {
         "name": name,
         "accuracy": test["accuracy"],
@@ -78,10 +88,10 @@ def result(name: str, label: str) -> dict[str, object]:
         "photos": test["photos"],
         "megabytes": round(export["int8"]["bytes"] / 1e6, 2),  # a few bytes make no model smaller
         "int8": export["int8"]["accuracy"],
-        "parameters": int(run.data.metrics["train.parameters"]),
-        "milliseconds": run.data.metrics.get("export.int8.milliseconds", np.nan),
-        "seconds": run.data.metrics["train.seconds"],
-        "elsewhere": {name: scores["balanced_accuracy"] for name, scores in others.items()},
+        "elsewhere": {other: scores["balanced_accuracy"] for other, scores in others.items()},
+        "parameters": noted.get("train.parameters", np.nan),
+        "milliseconds": noted.get("export.int8.milliseconds", np.nan),
+        "seconds": noted.get("train.seconds", np.nan),
     }
 
 
@@ -108,16 +118,18 @@ def choose(table: pd.DataFrame) -> tuple[str, str]:
 
 def cells(row: dict[str, object], others: list[str]) -> list[str]:
     """A model's line of the table, from the third column on; times come last, since no two runs have the same."""
+    noted = (f"{row['parameters']:,.0f}", f"{row['milliseconds']:.2f}", f"{row['seconds']:.0f}")
+    parameters, milliseconds, seconds = ("" if words == "nan" else words for words in noted)
     return [
         f"{row['accuracy']:.4f} ({row['low']:.4f} to {row['high']:.4f})",
         f"{row['f1']:.4f}",
         *[f"{row['elsewhere'][other]:.4f}" if other in row["elsewhere"] else "" for other in others],
-        f"{row['parameters']:,}",
+        parameters,
         f"{row['megabytes']:.2f}",
         f"{row['int8']:.4f}",
         "yes" if row["front"] else "",
-        "" if np.isnan(row["milliseconds"]) else f"{row['milliseconds']:.2f}",
-        f"{row['seconds']:.0f}",
+        milliseconds,
+        seconds,
     ]
 
 
