@@ -307,7 +307,7 @@ def test_a_member_stays_inside_the_archive_or_is_refused(members):
     try:
         archive = Archive(Path("photos.zip"))
     except UserError as error:
-        assert str(error).startswith("photos.zip: member '")
+        assert str(error).startswith(("photos.zip: member '", 'photos.zip: member "'))
         assert str(error).isprintable()
         return
     with archive:
