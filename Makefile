@@ -40,8 +40,8 @@ diff: $(ENVIRONMENT) ## Show what differs from BASE (main) in parameters and met
 promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
 	@python -m facemask.promote "$$EXP"
 
-study: $(ENVIRONMENT) ## Run the experiments of presets/study.yaml that are not there yet, and write docs/study.md
-	@python -m facemask.study presets/study.yaml docs/study.md docs/study.png
+study: $(ENVIRONMENT) ## Run the experiments of study.yaml that are not there yet, and write docs/study.md
+	@python -m facemask.study study.yaml docs/study.md docs/study.png
 
 bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"

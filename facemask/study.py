@@ -1,4 +1,4 @@
-"""Compare networks and ways of training: python -m facemask.study presets/study.yaml REPORT.md PICTURE.png.
+"""Compare networks and ways of training: python -m facemask.study study.yaml REPORT.md PICTURE.png.
 
 Runs every experiment of the study that the checked-out commit does not have yet, and writes what they gave. Stopped
 at any time, it goes on with the next. The commit's params.yaml is what all of them change.

@@ -36,6 +36,9 @@ settings.register_profile("search", max_examples=1000, **EVERY_TIME)
 settings.load_profile("same")
 set_hypothesis_home_dir(ROOT / ".pytest_cache/hypothesis")
 
+# A run in the background is deaf to Ctrl-C, and so would be all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Users' machines write byte code beside the modules; the pipeline must not take it for a change.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

@@ -59,7 +59,7 @@ def test_the_committed_study_is_on_top_of_its_preset():
     from facemask.params import Params
 
     preset = (ROOT / "presets/archive.yaml").read_text()
-    for name, changes in study.load(ROOT / "presets/study.yaml").items():
+    for name, changes in study.load(ROOT / "study.yaml").items():
         content = yaml.safe_load(preset)
         pairs = dict(change.split("=", 1) for change in changes)
         Params.model_validate(changed(content, {key: yaml.safe_load(value) for key, value in pairs.items()}))
