@@ -17,6 +17,7 @@ import pandas as pd
 from PIL import Image
 
 SIZE, BATCH = 224, 32
+LEARNING_RATE = 1e-4
 
 
 def read(archive: zipfile.ZipFile, members: pd.Series) -> np.ndarray:
@@ -27,7 +28,7 @@ def read(archive: zipfile.ZipFile, members: pd.Series) -> np.ndarray:
     return preprocess_input(np.stack([np.asarray(photo, np.float32) for photo in photos]))
 
 
-def build(weights: str, train_from: str | None, lr: float) -> "keras.Model":  # noqa: F821
+def build(weights: str, train_from: str | None) -> "keras.Model":  # noqa: F821
     """The network of the recipe, its trunk frozen up to a layer."""
     import keras
 
@@ -40,7 +41,7 @@ def build(weights: str, train_from: str | None, lr: float) -> "keras.Model":  # 
     outputs = keras.layers.GlobalAveragePooling2D()(trunk.output)
     outputs = keras.layers.Dropout(0.5)(keras.layers.Dense(128, activation="relu")(outputs))
     model = keras.Model(trunk.input, keras.layers.Dense(2, activation="softmax")(outputs))
-    model.compile(keras.optimizers.Adam(lr), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -75,7 +76,6 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--train-from")
-    parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--cached", action="store_true")
     arguments = parser.parse_args()
     start = time.perf_counter()
@@ -87,7 +87,7 @@ def main() -> None:
     with zipfile.ZipFile(arguments.archive) as archive:
         photos = {split: read(archive, part.member) for split, part in faces.groupby("split")}
     labels = {split: part.label.astype("category").cat.codes.to_numpy() for split, part in faces.groupby("split")}
-    model = build(arguments.weights, arguments.train_from, arguments.lr)
+    model = build(arguments.weights, arguments.train_from)
     train = (streamed if arguments.cached else generated)(photos["train"], labels["train"])
     moments = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: moments.append(time.perf_counter()))

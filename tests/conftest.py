@@ -27,6 +27,7 @@ from facemask.archive import write_archive
 from facemask.sources import demo
 
 ROOT = Path(__file__).resolve().parent.parent
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SHARED = Path(os.environ.get("FACEMASK_SHARED", ROOT.parent / "shared"))
 
 # The same examples every time, and nothing kept; look for others with --hypothesis-profile=search.
@@ -80,6 +81,11 @@ def isolated(tmp_path, monkeypatch):
         if name.startswith(("AWS_", "DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+def words_of(name: str) -> list[str]:
+    """The paths that dvc.yaml calls a stage with."""
+    return PIPELINE[name]["cmd"].split()[3:]
 
 
 def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:

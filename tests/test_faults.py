@@ -21,18 +21,24 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
-from conftest import HEAD_ONLY, ROOT, checkout, draw_scenes, free_port, shell, stage, tracking_server, write_params
+from conftest import (
+    HEAD_ONLY,
+    PIPELINE,
+    ROOT,
+    checkout,
+    draw_scenes,
+    free_port,
+    shell,
+    stage,
+    tracking_server,
+    words_of,
+    write_params,
+)
 
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 TENSORFLOW = ("features", "train", "export")
 EVERY_STAGE = [pytest.param(name, marks=pytest.mark.slow) if name in TENSORFLOW else name for name in PIPELINE]
 # DVC, interrupted, may forget a line that it wrote to .gitignore; a clone has them all from Git.
 NO_OUTPUT = {".git", ".gitignore", ".dvc", "mlartifacts", "__pycache__"}
-
-
-def words(name: str) -> list[str]:
-    """The paths a stage is called with."""
-    return PIPELINE[name]["cmd"].split()[3:]
 
 
 def outputs(name: str) -> list[str]:
@@ -116,7 +122,7 @@ def test_killed_at_twenty_moments_over_all_stages_the_next_repro_gives_the_same_
 
 def test_an_interrupt_from_the_keyboard_is_one_line_and_leaves_nothing_behind(tmp_path):
     write_params(tmp_path, dataset__images=100_000)
-    process = start(sys.executable, "-m", "stages.fetch", *words("fetch"), folder=tmp_path, PYTHONPATH=str(ROOT))
+    process = start(sys.executable, "-m", "stages.fetch", *words_of("fetch"), folder=tmp_path, PYTHONPATH=str(ROOT))
     output = ""
     while not re.search(r"\| [1-9]", output):  # the first faces are drawn
         output += process.stdout.read(1)
@@ -138,7 +144,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_old_outputs_stay(name, copy):
     paths = [path for out in outputs(name) for path in [copy / out, *(copy / out).rglob("*")] if path.is_file()]
     limit = max(path.stat().st_size for path in paths) // 2
     done = subprocess.run(
-        ["prlimit", f"--fsize={limit}", sys.executable, "-m", f"stages.{name}", *words(name)],
+        ["prlimit", f"--fsize={limit}", sys.executable, "-m", f"stages.{name}", *words_of(name)],
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "File too large" in said(name, done)
@@ -153,7 +159,7 @@ def test_a_folder_that_may_not_be_written_to_is_one_line_and_the_old_outputs_sta
     like_others = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
     folder.chmod(0o555)
     done = subprocess.run(
-        [*like_others, sys.executable, "-m", f"stages.{name}", *words(name)],
+        [*like_others, sys.executable, "-m", f"stages.{name}", *words_of(name)],
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
     folder.chmod(0o755)
@@ -212,7 +218,7 @@ def trained(copy: Path, **environment) -> subprocess.CompletedProcess:
     before = files(copy)
     for out in outputs("train"):
         (copy / out).unlink()
-    done = stage("train", *words("train"), folder=copy, **environment)
+    done = stage("train", *words_of("train"), folder=copy, **environment)
     assert done.returncode == 0, done.stderr
     assert files(copy) == before
     return done

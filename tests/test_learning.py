@@ -5,14 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from conftest import ROOT, stage, write_params
-
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+from conftest import stage, words_of, write_params
 
 
 def run(name: str, folder) -> None:
-    done = stage(name, *PIPELINE[name]["cmd"].split()[3:], folder=folder)
+    done = stage(name, *words_of(name), folder=folder)
     assert done.returncode == 0, done.stderr
 
 

@@ -11,13 +11,11 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-import yaml
-from conftest import HEAD_ONLY, ROOT, checkout, shell, write_params
+from conftest import HEAD_ONLY, PIPELINE, ROOT, checkout, shell, words_of, write_params
 from pydantic import BaseModel
 
 from facemask import params
 
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 CHEAP = ["train", "evaluate", "export", "card"]
 
 
@@ -71,7 +69,7 @@ def test_a_stage_declares_every_file_of_the_project_that_it_imports(name):
 @pytest.mark.parametrize("name", PIPELINE)
 def test_a_stage_is_called_with_the_files_it_declares(name):
     stage = PIPELINE[name]
-    named = stage["cmd"].split()[3:]
+    named = words_of(name)
     outputs = [
         next(iter(out)) if isinstance(out, dict) else out
         for kind in ("outs", "metrics", "plots")
@@ -125,7 +123,7 @@ def reads(monkeypatch) -> set[str]:
 def test_a_stage_declares_every_parameter_that_it_reads(name, copy, reads, monkeypatch):
     monkeypatch.chdir(copy)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    import_module(f"stages.{name}").main(*map(Path, PIPELINE[name]["cmd"].split()[3:]))
+    import_module(f"stages.{name}").main(*map(Path, words_of(name)))
     if "params.yaml" in PIPELINE[name]["deps"]:
         return
     declared = set(PIPELINE[name]["params"])

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from conftest import HEAD_ONLY, ROOT, checkout, draw_scenes, shell, stage, write_params
+from conftest import HEAD_ONLY, checkout, draw_scenes, shell, stage, words_of, write_params
 
 from facemask import shards
 from facemask.sources import demo
 
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 THREADS_TOLERANCE = 0.05  # of a probability, when all of the tiny network was trained on 1 thread and on 2
 SEEN_TOGETHER = {
     "LOKY_MAX_CPU_COUNT": "1",
@@ -37,7 +35,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def run(name: str, folder: Path, **environment) -> None:
-    done = stage(name, *PIPELINE[name]["cmd"].split()[3:], folder=folder, **environment)
+    done = stage(name, *words_of(name), folder=folder, **environment)
     assert done.returncode == 0, done.stderr
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, free_port, shell, stage, tracking_server, write_params
+from conftest import ROOT, free_port, shell, stage, tracking_server, words_of, write_params
 from loopback import kaggle
-from test_pipeline import PIPELINE
 
 from facemask import models, shards
 from facemask.archive import write_archive
@@ -139,7 +138,7 @@ def test_a_stage_does_not_run_the_code_in_a_model(name, file, copy, hostile_mode
     (copy / "models" / file).write_bytes(hostile_models["lambda"].read_bytes())
     outputs = [copy / out for out in ("models/trained.tflite", "models/tflite/int8.tflite", "metrics/export.json")]
     before = [output.read_bytes() for output in outputs]
-    done = stage(name, *PIPELINE[name]["cmd"].split()[3:], folder=copy)
+    done = stage(name, *words_of(name), folder=copy)
     assert done.returncode == 1
     assert not (copy / "ran").exists()
     assert done.stderr.splitlines()[-1].startswith(f"{name}: models/{file} cannot be loaded as data alone (")
