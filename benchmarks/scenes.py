@@ -15,7 +15,7 @@ from facemask.boxes import matches
 from facemask.classifier import Classifier
 from facemask.commands import sizes
 from facemask.detectors import Face, open_detector
-from facemask.recognition import LEAST_SIDE, classify
+from facemask.recognition import classify
 from facemask.stopwatch import Stopwatch
 
 LEAST_OVERLAP = 0.5
@@ -47,7 +47,9 @@ def main() -> None:
     for pixels, marked in scenes(words.scenes, words.count):
         boxes = [box for _, box in marked]
         labels = [names.get(simple(label)) for label, _ in marked]
-        wanted = [number for number, box in enumerate(boxes) if labels[number] and box.shorter_side >= LEAST_SIDE]
+        wanted = [
+            number for number, box in enumerate(boxes) if labels[number] and box.shorter_side >= classifier.least_side
+        ]
         given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier)
         perfect += [face.label == labels[number] for number, face in zip(wanted, given, strict=True)]
         for size, detect in detectors.items():
@@ -56,7 +58,9 @@ def main() -> None:
             pairs = dict(matches(boxes, [face.box for face in faces], LEAST_OVERLAP))
             known = set(pairs.values())
             strangers[size] += sum(
-                face.box.shorter_side >= LEAST_SIDE for number, face in enumerate(faces) if number not in known
+                face.box.shorter_side >= classifier.least_side
+                for number, face in enumerate(faces)
+                if number not in known
             )
             called = classify(pixels, faces, classifier, least_side=0)
             found[size] += [

@@ -24,6 +24,8 @@ class Classifier:
         The decision rule, as in `facemask.decision.decide`.
     margin : float
         By what share of its size a face's box is widened on every side before it is cut out.
+    least_side : int
+        Smaller faces, in pixels, the pipeline left out, so that nobody knows how good the model is at them.
     size : int
         Side of the square photo the model takes, in pixels.
     probabilities : Runner
@@ -43,7 +45,9 @@ class Classifier:
                 "elsewhere name the exported folder: --model FOLDER"
             )
         self.classes = read(self.file.with_name("labels.txt")).splitlines()
-        self.label, self.threshold, self.margin = read_rule(self.file.with_name("decision.json"), self.classes)
+        self.label, self.threshold, self.margin, self.least_side = read_rule(
+            self.file.with_name("decision.json"), self.classes
+        )
         try:
             self.probabilities = Runner(self.file.read_bytes())
         except (ValueError, RuntimeError):
@@ -77,16 +81,17 @@ def read(file: Path) -> str:
         raise UserError(f"{file} is not text; run dvc repro export") from None
 
 
-def read_rule(file: Path, classes: list[str]) -> tuple[str, float | None, float]:
-    """The label, the threshold and the margin in decision.json."""
+def read_rule(file: Path, classes: list[str]) -> tuple[str, float | None, float, int]:
+    """The label, the threshold, the margin and the least side in decision.json."""
     try:
         rule = json.loads(read(file))
-        label, threshold, margin = rule["label"], rule["threshold"], rule["margin"]
+        label, threshold, margin, least_side = (rule[name] for name in ("label", "threshold", "margin", "least_side"))
+        numbers = ((threshold, int | float | None), (margin, int | float), (least_side, int))
         known = label in classes or threshold is None
-        if not known or not isinstance(margin, (int, float)) or not isinstance(threshold, (int, float, type(None))):
+        if not known or not all(isinstance(value, kind) for value, kind in numbers):
             raise UserError(f"{file} does not fit labels.txt beside it; run dvc repro export")
     except (json.JSONDecodeError, TypeError):
         raise UserError(f"{file} is not JSON with a decision rule; run dvc repro export") from None
     except KeyError as error:
         raise UserError(f"{file} has no {error.args[0]!r}; run dvc repro export, which writes it") from None
-    return label, threshold, margin
+    return label, threshold, margin, least_side

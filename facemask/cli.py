@@ -23,18 +23,19 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(f"usage: python -m {room}.{stage} {' '.join(name.upper() for name in names)}")
     try:
         main(*map(Path, words))
-    except UserError as error:
+    except (UserError, OSError, KeyboardInterrupt) as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise
-        sys.exit(f"{stage}: {' '.join(str(error).split())}")
-    except OSError as error:
-        if os.environ.get("FACEMASK_DEBUG") == "1":
-            raise
+        sys.exit(f"{stage}: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped"
+    message = str(error)
+    if isinstance(error, OSError) and error.strerror:
         # Of a copy that fails, the second name is where it was to go.
         name = error.filename2 or error.filename
-        where = f" ({name})" if name else ""
-        sys.exit(f"{stage}: {error.strerror or error}{where}")
-    except KeyboardInterrupt:
-        if os.environ.get("FACEMASK_DEBUG") == "1":
-            raise
-        sys.exit(f"{stage}: stopped")
+        message = f"{error.strerror} ({name})" if name else error.strerror
+    return " ".join(message.split())

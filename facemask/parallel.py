@@ -1,13 +1,14 @@
 """All cores for work on photos: what takes the time there lets go of Python's lock, so threads do."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import joblib
 from tqdm import tqdm
 
+Item = TypeVar("Item")
 Part = TypeVar("Part", bound=Sequence)
 Result = TypeVar("Result")
 
@@ -19,10 +20,26 @@ def threads() -> int:
     return joblib.cpu_count()
 
 
-def apply(function: Callable[[Part], Result], items: Part, size: int, title: str, unit: str) -> Iterator[Result]:
-    """Apply a function to the parts of a sequence, with a progress bar; yields the results in order.
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Apply a function to items in threads; yields the results in order of the items.
 
     The threads wait for whoever takes the results, so memory does not grow where that is slow.
+    """
+    waiting = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                if len(waiting) == WAITING_A_THREAD * workers:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(function, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def apply(function: Callable[[Part], Result], items: Part, size: int, title: str, unit: str) -> Iterator[Result]:
+    """Apply a function to the parts of a sequence on all cores, with a progress bar; yields the results in order.
 
     Parameters
     ----------
@@ -31,17 +48,8 @@ def apply(function: Callable[[Part], Result], items: Part, size: int, title: str
     size : int
         Items a part.
     """
-    ahead = WAITING_A_THREAD * threads()
-    waiting = deque()
-    with tqdm(total=len(items), desc=title, unit=unit) as progress, ThreadPoolExecutor(threads()) as pool:
-        try:
-            for start in range(0, len(items), size):
-                if len(waiting) == ahead:
-                    yield waiting.popleft().result()
-                    progress.update(size)
-                waiting.append(pool.submit(function, items[start : start + size]))
-            while waiting:
-                yield waiting.popleft().result()
-                progress.update(min(size, len(items) - progress.n))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    parts = (items[start : start + size] for start in range(0, len(items), size))
+    with tqdm(total=len(items), desc=title, unit=unit) as progress:
+        for result in in_order(function, parts, threads()):
+            yield result
+            progress.update(min(size, len(items) - progress.n))

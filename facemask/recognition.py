@@ -13,8 +13,6 @@ from facemask.detectors import Detector, Face
 from facemask.images import resize
 from facemask.stopwatch import Stopwatch
 
-LEAST_SIDE = 32
-
 
 class LabelledFace(NamedTuple):
     """A face as it was found, and how likely each class is; without a label where it is too small to tell."""
@@ -41,13 +39,14 @@ class LabelledFace(NamedTuple):
 
 
 def classify(
-    pixels: np.ndarray, faces: list[Face], classifier: Classifier, least_side: int = LEAST_SIDE
+    pixels: np.ndarray, faces: list[Face], classifier: Classifier, least_side: int | None = None
 ) -> list[LabelledFace]:
     """Label faces in uint8 RGB pixels (height, width, 3), cut out as the pipeline cuts out what it trains on.
 
-    Those with a side below `least_side` pixels get no label: the pipeline leaves them out too, so that nobody
-    knows how good the model is at them.
+    Those with a side below `least_side` pixels, without one the classifier's own, get no label.
     """
+    if least_side is None:
+        least_side = classifier.least_side
     height, width = pixels.shape[:2]
     large = [face for face in faces if face.box.shorter_side >= least_side]
     boxes = [face.box.widened(classifier.margin, width, height) for face in large]
@@ -67,9 +66,9 @@ class Recognizer:
     So the memory of a server or a pool of threads is bounded by the number of pairs.
     """
 
-    def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], least_side: int = LEAST_SIDE):
+    def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], least_side: int | None = None):
         self.classifier = pairs[0][1]
-        self.least_side = least_side
+        self.least_side = self.classifier.least_side if least_side is None else least_side
         self.stopwatch = Stopwatch()
         self._idle = queue.SimpleQueue()
         for pair in pairs:

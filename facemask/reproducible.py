@@ -27,13 +27,15 @@ def replacing(path: Path) -> Iterator[Path]:
     leftover of a killed process is cleared by the next one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial, former = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.former.partial")
     remove(partial)
     try:
         yield partial
         if path.is_dir():
-            remove(path)
+            remove(former)
+            path.replace(former)
         partial.replace(path)
+        remove(former)
     finally:
         remove(partial)
 

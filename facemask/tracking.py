@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "facemask"
 REGISTERED_MODEL = "facemask"
 MODEL_TAG = "model_sha256"
+LOCK_SECONDS = 300
 AXES = {"dataset": "dataset.source", "model": "model", "train_from": "train_from"}
 
 
@@ -58,7 +59,7 @@ def store() -> Iterator[str]:
         mlflow.set_tracking_uri(uri)
         yield mlflow.set_experiment(EXPERIMENT).experiment_id
         return
-    with FileLock(root() / "mlflow.db.lock"):
+    with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
         mlflow.set_tracking_uri(f"sqlite:///{root() / 'mlflow.db'}")
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment:
@@ -107,7 +108,8 @@ def never_fatal() -> Iterator[None]:
         yield
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        print(f"warning: not recorded in MLflow ({type(error).__name__}: {reason})", file=sys.stderr)
+        again = "the outputs are whole; to record them, once it is well: dvc repro --force --downstream train"
+        print(f"warning: not recorded in MLflow ({type(error).__name__}: {reason}); {again}", file=sys.stderr)
 
 
 def record_training(
@@ -144,6 +146,7 @@ def record_training(
             input_example=example,
             pip_requirements=["tensorflow", "numpy"],
             metadata={"labels": labels},
+            validate_serving_input=False,
         )
         client = MlflowClient()
         with contextlib.suppress(mlflow.MlflowException):

@@ -2,7 +2,7 @@
 
 Reads the model, its labels and decision rule, the shards and the test predictions; writes a
 self-contained .tflite a variant, each from raw uint8 RGB pixels to probabilities, with the labels,
-the rule and the margin of the faces beside them, and how each compares. Fails if a variant loses
+the rule, the margin and the least side of the faces beside them, and how each compares. Fails if a variant loses
 more accuracy than params allows.
 """
 
@@ -76,7 +76,10 @@ def main(
     with replacing(folder) as partial:
         partial.mkdir()
         (partial / labels_file.name).write_bytes(labels_file.read_bytes())
-        write_json(partial / decision_file.name, rule | {"margin": settings.survey.margin})
+        write_json(
+            partial / decision_file.name,
+            rule | {"margin": settings.survey.margin, "least_side": settings.survey.min_size},
+        )
         for variant in tflite.VARIANTS:
             converted = tflite.convert(frozen, variant, photos)
             (partial / f"{variant}.tflite").write_bytes(converted)

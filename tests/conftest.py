@@ -250,7 +250,7 @@ def exported(reproduced, tmp_path_factory) -> Path:
 def with_rule(exported: Path, folder: Path, **changes) -> Path:
     """A copy of an exported folder with another decision rule."""
     copied = Path(shutil.copytree(exported, folder / "tflite", copy_function=shutil.copyfile))
-    rule = {"margin": 0.2, **json.loads((copied / "decision.json").read_text()), **changes}
+    rule = json.loads((copied / "decision.json").read_text()) | changes
     (copied / "decision.json").write_text(json.dumps(rule))
     return copied
 

@@ -86,6 +86,10 @@ def test_a_face_that_is_too_small_gets_no_label(exported):
     assert whole("small.png", model=exported).stdout == "small.png: too small\n"
     [result] = lines(whole("small.png", "--format", "json", "--least-side", "20", model=exported))
     assert result["faces"][0]["label"]
+    [result] = lines(
+        whole("small.png", "--format", "json", model=with_rule(exported, Path("of small faces"), least_side=20))
+    )
+    assert result["faces"][0]["label"]
 
 
 def test_annotated_copies_replace_nothing(exported):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from conftest import ROOT, stage, train_on_photos
+from conftest import ROOT, stage, train_on_photos, words_of
 
 pytestmark = pytest.mark.real
 
@@ -16,8 +16,7 @@ def test_copies_in_a_real_collection_stay_together_and_other_scenes_are_a_split(
     settings["others"] = {"voc": voc}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
     for name in ("fetch", "others", "survey", "split"):
-        command = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][name]["cmd"]
-        done = stage(name, *command.split()[3:])
+        done = stage(name, *words_of(name))
         assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "metrics/data.json").read_text())
     assert data["photos"] == 3832

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facemask import cli
 from facemask.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,17 +46,13 @@ def main() -> None:
     except (UserError, OSError) as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise
-        message = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            message = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
-        sys.exit(f"facemask {named}: {' '.join(message.split())}")
+        sys.exit(f"facemask {named}: {cli.reason(error)}")
 
 
 def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) -> None:
     """The model and the detector, which every command takes."""
     from facemask.classifier import DEFAULT_FOLDER
     from facemask.detectors import DETECTORS
-    from facemask.recognition import LEAST_SIDE
 
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -75,8 +72,8 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
         f"far away; several, with commas, find both ({','.join(map(str, default_sizes))})",
     )  # fmt: skip
     model.add_argument(
-        "--least-side", type=int, default=LEAST_SIDE, metavar="PIXELS",
-        help="smaller faces are found but not labelled: the pipeline leaves them out too (%(default)s)",
+        "--least-side", type=int, metavar="PIXELS",
+        help="smaller faces are found but not labelled (what decision.json says: the pipeline left them out too)",
     )  # fmt: skip
 
 

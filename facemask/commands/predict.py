@@ -11,13 +11,12 @@ exit status:
 """
 
 import argparse
-import collections
 import csv
+import functools
 import glob
 import json
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ from facemask.archive import MAX_PHOTO_BYTES, Archive
 from facemask.commands import recognizer
 from facemask.errors import UserError
 from facemask.images import SUFFIXES, ImageError, decode
-from facemask.parallel import threads
+from facemask.parallel import in_order, threads
 from facemask.recognition import LabelledFace, Recognizer
 
 DETECTOR_SIZES = [320, 640]
@@ -74,7 +73,8 @@ def main(words: argparse.Namespace) -> int:
     unread = 0
     write = WRITERS[words.format](recognize.classifier.classes)
     with tqdm(total=len(photos), unit="photo", disable=None if len(photos) > 1 else True) as progress:
-        for result in results(photos, copies, recognize, workers):
+        work = zip(photos, copies, strict=True)
+        for result in in_order(functools.partial(look, recognize=recognize), work, workers):
             with progress.external_write_mode(file=sys.stdout):
                 write(result)
                 sys.stdout.flush()
@@ -147,20 +147,9 @@ def places(photos: list[Photo], folder: Path) -> list[Path]:
     return chosen
 
 
-def results(photos: list[Photo], copies: list[Path | None], recognize: Recognizer, workers: int) -> Iterator[Result]:
-    """Results in order of the photos; no more photos are in memory than there are threads, and as many again."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = collections.deque()
-        for photo, copy in zip(photos, copies, strict=True):
-            waiting.append(pool.submit(look, photo, copy, recognize))
-            if len(waiting) == 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def look(photo: Photo, copy: Path | None, recognize: Recognizer) -> Result:
+def look(work: tuple[Photo, Path | None], recognize: Recognizer) -> Result:
     """Read a photo, label its faces and write the annotated copy."""
+    photo, copy = work
     try:
         image = decode(photo.read())
     except (ImageError, UserError) as error:
