@@ -32,10 +32,8 @@ slow: $(ENVIRONMENT) ## Run the tests that take minutes
 ui: $(ENVIRONMENT) ## Open MLflow on the recorded runs
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
-diff: $(ENVIRONMENT) ## Show what differs from BASE (main) in parameters and metrics, as Markdown
-	@printf '### Parameters and metrics against %s\n\n' "$$BASE"
-	@dvc params diff --md "$$BASE"
-	@dvc metrics diff --md "$$BASE"
+diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails if the model is worse
+	@python -m facemask.diff "$$BASE"
 
 promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
 	@python -m facemask.promote "$$EXP"

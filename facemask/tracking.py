@@ -146,7 +146,6 @@ def record_training(
             input_example=example,
             pip_requirements=["tensorflow", "numpy"],
             metadata={"labels": labels},
-            validate_serving_input=False,
         )
         client = MlflowClient()
         with contextlib.suppress(mlflow.MlflowException):

@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -103,17 +105,19 @@ def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess
 def shell(*words, cwd: Path, **environment) -> str:
     """Run a command as a user would; its output, or a failed test that shows it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [str(word) for word in words],
-        cwd=cwd,
-        env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}"
-    return done.stdout
+    with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as a worker of DVC's queue has it
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=cwd,
+            env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        said.seek(0)
+        output = said.read().decode()
+    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{output[-6000:]}"
+    return output
 
 
 def free_port() -> int:
@@ -184,6 +188,13 @@ def pretrained(tmp_path_factory) -> Path:
     return folder / "tiny.weights.h5"
 
 
+ARTIFACT_PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 HEAD_ONLY = {
     "weights": "tiny.weights.h5",
     "train_from": "head",
@@ -229,8 +240,13 @@ def reproduced(tmp_path_factory, pretrained) -> Path:
 
 @pytest.fixture
 def copy(reproduced, tmp_path) -> Path:
-    """A reproduced repository that a test may change."""
-    return Path(shutil.copytree(reproduced, tmp_path / "copy", symlinks=True))
+    """A reproduced repository that a test may change, MLflow's files included."""
+    folder = Path(shutil.copytree(reproduced, tmp_path / "copy", symlinks=True))
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
+        for table, column in ARTIFACT_PATHS:  # MLflow keeps them absolute
+            words = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            store.execute(words, (str(reproduced), str(folder)))
+    return folder
 
 
 def facemask(*words, **environment) -> subprocess.CompletedProcess:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,25 +43,55 @@ def run_step(script: str, folder, **environment) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
+COMPARE = "Compare with the target branch"
+
+
+def proposal(folder: Path, loss: float) -> None:
+    """A branch with a slower training, another figure, and an accuracy that is so much lower."""
+    shell("git", "switch", "--quiet", "--create", "proposal", cwd=folder)
+    write_params(folder, **HEAD_ONLY, lr=0.0001)
+    results = json.loads((folder / "metrics/test.json").read_text())
+    (folder / "metrics/test.json").write_text(json.dumps({**results, "accuracy": results["accuracy"] - loss}))
+    shutil.copy(folder / "metrics/groups.png", folder / "metrics/curves.png")
+    commit(folder, "slower")
+
+
 def test_a_pull_request_is_told_what_it_changes(copy):
-    shell("git", "switch", "--quiet", "--create", "proposal", cwd=copy)
-    write_params(copy, **HEAD_ONLY, lr=0.0001)
-    results = json.loads((copy / "metrics/test.json").read_text())
-    (copy / "metrics/test.json").write_text(json.dumps({**results, "accuracy": results["accuracy"] / 2}))
-    commit(copy, "slower")
-    done = run_step(steps("metrics")["Compare with the target branch"], copy, BASE="main")
+    proposal(copy, loss=0.004)
+    done = run_step(steps("metrics")[COMPARE], copy, BASE="main", FIGURES_URL="https://host/owner/name/raw")
     assert done.returncode == 0, done.stderr
     report = (copy / "report.md").read_text()
+    assert report.startswith("### Against main\n\nThe model is not worse than is allowed.\n")
     assert "| params.yaml | lr" in report
     assert "| metrics/test.json | accuracy" in report
-    assert report.startswith("### Parameters and metrics against main")
+    before, now = (shell("git", "rev-parse", name, cwd=copy).strip() for name in ("main", "proposal"))
+    urls = [f"![](https://host/owner/name/raw/{commit}/metrics/curves.png)" for commit in (before, now)]
+    assert f"| metrics/curves.png | {urls[0]} | {urls[1]} |" in report
+    assert "<summary>Figures that differ: 1</summary>" in report
+
+
+def test_a_pull_request_that_makes_the_model_worse_fails_and_is_told_so(copy):
+    proposal(copy, loss=0.006)
+    done = run_step(steps("metrics")[COMPARE], copy, BASE="main")
+    assert done.returncode != 0
+    assert re.search(r"^diff: accuracy fell from \d\.\d{4} to \d\.\d{4}; 0.005 is allowed$", done.stderr, re.MULTILINE)
+    report = (copy / "report.md").read_text()
+    assert "**Worse:** accuracy fell from" in report
+    assert "| metrics/test.json | accuracy" in report
+    assert "shows them): metrics/curves.png" in report
+
+
+def test_a_branch_that_changes_nothing_is_told_so(copy):
+    report = shell(sys.executable, "-m", "facemask.diff", "main", cwd=copy)
+    words = "The model is not worse than is allowed.", "No params differ.", "No metrics differ.", "No figures differ."
+    assert report == "\n\n".join(["### Against main", *words]) + "\n"
 
 
 @pytest.mark.parametrize("branch", ["main';touch${IFS}ran;'", "$(touch${IFS}ran)", "$(shell touch ran)", "`touch ran`"])
 def test_the_name_of_a_branch_is_never_run(branch, copy):
-    done = run_step(steps("metrics")["Compare with the target branch"], copy, BASE=f"origin/{branch}")
+    done = run_step(steps("metrics")[COMPARE], copy, BASE=f"origin/{branch}")
     assert done.returncode != 0
-    assert (copy / "report.md").read_text() == f"### Parameters and metrics against origin/{branch}\n\n"
+    assert f"diff: there is no experiment or revision origin/{branch}" in done.stderr
     assert not (copy / "ran").exists()
 
 

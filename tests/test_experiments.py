@@ -1,0 +1,82 @@
+"""Whatever DVC does with experiments afterwards, MLflow keeps their rows and files."""
+
+import re
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from conftest import commit, shell
+
+from facemask import experiments
+from facemask.errors import UserError
+
+pytestmark = pytest.mark.slow
+
+WHOLE = {"tflite/int8.tflite", "history.csv", "figures/test_roc.png"}
+
+
+def rows(folder: Path) -> dict[str, set[str]]:
+    """The artifacts of every run, by its name."""
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    found = {}
+    for run in mlflow.search_runs(experiment_names=["facemask"], output_format="list"):
+        kept = Path(run.info.artifact_uri.removeprefix("file://"))
+        found[run.info.run_name] = {file.relative_to(kept).as_posix() for file in kept.rglob("*") if file.is_file()}
+    return found
+
+
+def test_a_temporary_experiment_leaves_changes_in_the_workspace_alone(copy):
+    (copy / "README.md").write_text("changed, not committed\n")
+    shell("dvc", "exp", "run", "--temp", "--name", "try", "--set-param", "lr=1e-4", cwd=copy)
+    assert rows(copy)["try"] >= WHOLE
+    assert "lr: 0.003" in (copy / "params.yaml").read_text()
+    assert (copy / "README.md").read_text() == "changed, not committed\n"
+    assert "try" in shell("dvc", "exp", "show", "--md", cwd=copy)
+
+
+def test_an_experiment_in_a_dirty_workspace_takes_the_change_and_keeps_it(copy, monkeypatch):
+    """The change of a stage's code is part of the experiment: DVC commits it with the results."""
+    monkeypatch.chdir(copy)
+    code = copy / "stages/train.py"
+    code.write_text(code.read_text() + "# changed\n")
+    shell("dvc", "exp", "run", "--name", "dirty", "--set-param", "lr=1e-4", cwd=copy)
+    assert code.read_text().endswith("# changed\n")
+    assert rows(copy)["dirty"] >= WHOLE
+    assert shell("git", "show", f"{experiments.commit_of('dirty')}:stages/train.py", cwd=copy).endswith("# changed\n")
+
+
+def test_apply_branch_remove_and_collect_leave_runs_as_they_are(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    shell("dvc", "exp", "run", "--temp", "--name", "try", "--set-param", "lr=1e-4", cwd=copy)
+    recorded = rows(copy)
+    made = experiments.run_of("try").info.run_id
+    shell("dvc", "exp", "apply", "try", cwd=copy)
+    assert "up to date" in shell("dvc", "repro", cwd=copy)
+    shell("dvc", "exp", "branch", "try", "kept", cwd=copy)
+    commit(copy, "applied")
+    shell("dvc", "exp", "remove", "--rev", "HEAD~1", "try", cwd=copy)
+    shell("dvc", "gc", "--all-branches", "--force", cwd=copy)
+    assert rows(copy) == recorded
+    assert experiments.run_of("kept").info.run_id == experiments.run_of("HEAD").info.run_id == made
+    with pytest.raises(UserError, match="there is no experiment or revision try"):
+        experiments.run_of("try")
+
+
+def test_a_killed_experiment_of_the_queue_leaves_no_half_row_and_the_next_is_whole(copy):
+    before = rows(copy)
+    endless = ["--set-param", "epochs=100000", "--set-param", "patience=100000", "--set-param", "lr=1e-7"]
+    shell("dvc", "exp", "run", "--queue", "--name", "endless", *endless, cwd=copy)
+    shell("dvc", "queue", "start", cwd=copy)
+    for _ in range(180):
+        if re.search(r"Epoch [2-9]", shell("dvc", "queue", "logs", "endless", cwd=copy)):
+            break
+        time.sleep(1)
+    shell("dvc", "queue", "kill", "--force", "endless", cwd=copy)
+    shell("dvc", "queue", "stop", "--kill", cwd=copy)
+    assert rows(copy) == before
+    assert re.search(r"endless .*Failed", shell("dvc", "queue", "status", cwd=copy))
+    shell("dvc", "exp", "run", "--temp", "--name", "next", "--set-param", "lr=1e-4", cwd=copy)
+    after = rows(copy)
+    assert after.keys() == {*before, "next"}
+    assert after["next"] >= WHOLE
