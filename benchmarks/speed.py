@@ -50,51 +50,17 @@ def row(name: str, seconds: float, usual: float, found: float | None, megabytes:
     return f"| {name} | {seconds:.1f} | **{usual / seconds:.1f}** | {shown} | {megabytes:,.0f} |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="zip of class folders")
-    parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
-    arguments = parser.parse_args()
-    photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, "facemask")
-        measure.checkout(folder, settings(photos, weights))
-        cold, stages, _ = measure.run(["dvc", "repro"], folder)
-        exact = accuracy(folder)
-        measure.commit(folder)
-        nothing, _, _ = measure.run(["dvc", "repro"], folder)
-        status, _, _ = measure.run(["dvc", "status"], folder)
-        again, changed, _ = measure.run(["dvc", "exp", "run", "-S", "lr=1e-4"], folder)
-        gentle = accuracy(folder)
-        report = measure.run(
-            [sys.executable, "-m", "benchmarks.engine", "models/backbone.keras", "models/tflite", "data/shards"], folder
-        )[2]
-        engine = json.loads(report.splitlines()[-1])
-        _, last, _ = measure.run(["dvc", "exp", "run", "-S", f"train_from={CUT}", "-S", "lr=1e-4"], folder)
-        fine = accuracy(folder)
-        usual, learned, held = recipe(folder, weights, HEAD["epochs"])
-        cached, _, cached_held = recipe(folder, weights, MEASURED_EPOCHS, "--cached")
-        blocks, _, blocks_held = recipe(folder, weights, MEASURED_EPOCHS, "--train-from", CUT)
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}\n")
-    print("| 10 epochs on the same photos | seconds | times faster | test accuracy | peak MB |")
-    print("|---|--:|--:|--:|--:|")
-    print(row("the usual recipe", usual, usual, learned["test_accuracy"], held))
-    print(
-        row("the same with tf.data, photos decoded once (2 epochs, multiplied out)", cached, usual, None, cached_held)
-    )
-    print(row("`dvc repro`, from the zip to the evaluated, exported model", cold.seconds, usual, exact, cold.megabytes))
-    print(row("`dvc exp run -S lr=1e-4`, the next experiment", again.seconds, usual, gentle, again.megabytes))
-    print(row(f"the usual recipe from {CUT} on (2 epochs, multiplied out)", blocks, blocks, None, blocks_held))
-    trunk, top = last["features"], last["train"]
-    both = trunk.seconds + top.seconds
-    print(row(f"features and train from {CUT} on", both, blocks, fine, max(trunk.megabytes, top.megabytes)))
-    print(row("train alone, when only its parameters change", top.seconds, blocks, fine, top.megabytes))
+def show_stages(cold: dict[str, measure.Cost], again: dict[str, measure.Cost]) -> None:
+    """What each stage takes from nothing, and in the next experiment."""
     print("\n| stage | seconds, cold | seconds, next experiment | peak MB |\n|---|--:|--:|--:|")
-    for name, cost in stages.items():
-        next_time = f"{changed[name].seconds:.1f}" if name in changed else ""
-        print(f"| {name} | {cost.seconds:.1f} | {next_time} | {cost.megabytes:,.0f} |")
-    print(f"\nNothing to do: `dvc repro` {nothing.seconds:.2f} s; `dvc status` {status.seconds:.2f} s.\n")
-    print("| the network's trunk | photos/s | times Keras |\n|---|--:|--:|")
+    for name, cost in cold.items():
+        next_time = f"{again[name].seconds:.1f}" if name in again else ""
+        print(f"| {name} | {cost.seconds:.1f} | {next_time} | {cost.megabytes:,.0f} |", flush=True)
+
+
+def show_engine(engine: dict[str, float]) -> None:
+    """How fast the trunk runs over many photos, and the exported models over one."""
+    print("\n| the network's trunk | photos/s | times Keras |\n|---|--:|--:|")
     for key, name in (
         ("keras", "`model.predict`, its best batch, all cores"),
         ("litert_1", "LiteRT, one thread"),
@@ -106,7 +72,51 @@ def main() -> None:
         ("keras", "`model.predict`"), ("float32", "float32"), ("float16", "float16"), ("int8", "int8"),
     ):  # fmt: skip
         value = engine[f"{key}_milliseconds"]
-        print(f"| {name} | {value:.1f} | 1/{engine['keras_milliseconds'] / value:.1f} |")
+        print(f"| {name} | {value:.1f} | 1/{engine['keras_milliseconds'] / value:.1f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="zip of class folders")
+    parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
+    arguments = parser.parse_args()
+    photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "facemask")
+        measure.checkout(folder, settings(photos, weights))
+        cold, stages, _ = measure.run(["dvc", "repro"], folder)
+        exact = accuracy(folder)
+        measure.commit(folder)
+        nothing, _, _ = measure.run(["dvc", "repro"], folder)
+        status, _, _ = measure.run(["dvc", "status"], folder)
+        again, changed, _ = measure.run(["dvc", "exp", "run", "-S", "lr=1e-4"], folder)
+        gentle = accuracy(folder)
+        show_stages(stages, changed)
+        print(f"\nNothing to do: `dvc repro` {nothing.seconds:.2f} s; `dvc status` {status.seconds:.2f} s.", flush=True)
+        report = measure.run(
+            [sys.executable, "-m", "benchmarks.engine", "models/backbone.keras", "models/tflite", "data/shards"], folder
+        )[2]
+        show_engine(json.loads(report.splitlines()[-1]))
+        _, last, _ = measure.run(["dvc", "exp", "run", "-S", f"train_from={CUT}", "-S", "lr=1e-4"], folder)
+        fine = accuracy(folder)
+        usual, learned, held = recipe(folder, weights, HEAD["epochs"])
+        cached, _, cached_held = recipe(folder, weights, MEASURED_EPOCHS, "--cached")
+        blocks, _, blocks_held = recipe(folder, weights, MEASURED_EPOCHS, "--train-from", CUT)
+    trunk, top = last["features"], last["train"]
+    both = trunk.seconds + top.seconds
+    print("\n| 10 epochs on the same photos | seconds | times faster | test accuracy | peak MB |")
+    print("|---|--:|--:|--:|--:|")
+    for line in (
+        row("the usual recipe", usual, usual, learned["test_accuracy"], held),
+        row("the same with tf.data, photos decoded once (2 epochs, multiplied out)", cached, usual, None, cached_held),
+        row("`dvc repro`, from the zip to the evaluated, exported model", cold.seconds, usual, exact, cold.megabytes),
+        row("`dvc exp run -S lr=1e-4`, the next experiment", again.seconds, usual, gentle, again.megabytes),
+        row(f"the usual recipe from {CUT} on (2 epochs, multiplied out)", blocks, blocks, None, blocks_held),
+        row(f"features and train from {CUT} on", both, blocks, fine, max(trunk.megabytes, top.megabytes)),
+        row("train alone, when only its parameters change", top.seconds, blocks, fine, top.megabytes),
+    ):
+        print(line)
 
 
 if __name__ == "__main__":
