@@ -29,7 +29,7 @@ test: $(ENVIRONMENT) ## Run the tests and the linter
 slow: $(ENVIRONMENT) ## Run the tests that take minutes
 	python -m pytest -m slow
 
-ui: $(ENVIRONMENT) ## Open MLflow on the recorded runs
+ui: $(ENVIRONMENT) ## Open MLflow on the runs recorded in this folder
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails if the model is worse

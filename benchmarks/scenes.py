@@ -17,6 +17,7 @@ from facemask.commands import sizes
 from facemask.detectors import Face, open_detector
 from facemask.recognition import classify
 from facemask.stopwatch import Stopwatch
+from stages.survey import paired
 
 LEAST_OVERLAP = 0.5
 
@@ -24,11 +25,10 @@ LEAST_OVERLAP = 0.5
 def scenes(path: Path, count: int):
     """Photo and marked faces of about so many scenes, spread over the archive."""
     with Archive(path) as archive:
-        marked = {Path(name).stem: name for name in archive.names if name.endswith(".xml")}
-        photos = [name for name in archive.names if Path(name).stem in marked and not name.endswith(".xml")]
-        for number in np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int):
-            pixels = np.asarray(images.decode(archive.read(photos[number])))
-            yield pixels, annotations.parse(archive.read(marked[Path(photos[number]).stem]))
+        marked = [pair for pair in paired(archive) if pair[1]]
+        for number in np.linspace(0, len(marked) - 1, min(count, len(marked))).round().astype(int):
+            photo, annotation = marked[number]
+            yield np.asarray(images.decode(archive.read(photo))), annotations.parse(archive.read(annotation))
 
 
 def main() -> None:

@@ -81,6 +81,8 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
     arguments = parser.parse_args()
     photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
+    if not (photos.is_file() and weights.is_file()):
+        parser.error("name two files: make bench PHOTOS=photos.zip WEIGHTS=FILE.weights.h5")
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "facemask")

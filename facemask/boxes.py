@@ -19,15 +19,15 @@ class Box(NamedTuple):
         """Of width and height, in pixels."""
         return min(self.right - self.left, self.bottom - self.top)
 
+    def within(self, width: int, height: int) -> "Box":
+        """What of it lies in a photo of width x height."""
+        return Box(*(min(max(edge, 0), end) for edge, end in zip(self, (width, height, width, height), strict=True)))
+
     def widened(self, margin: float, width: int, height: int) -> "Box":
         """With a share of its size added on every side, as far as the photo of width x height goes."""
         across, down = margin * (self.right - self.left), margin * (self.bottom - self.top)
-        return Box(
-            max(0, round(self.left - across)),
-            max(0, round(self.top - down)),
-            min(width, round(self.right + across)),
-            min(height, round(self.bottom + down)),
-        )
+        edges = self.left - across, self.top - down, self.right + across, self.bottom + down
+        return Box(*map(round, edges)).within(width, height)
 
 
 def overlaps(ones: Sequence[Box], others: Sequence[Box]) -> np.ndarray:

@@ -10,19 +10,19 @@ from facemask.errors import UserError
 
 
 def run(main: Callable[..., None]) -> None:
-    """Call a module's main with the words of the command line as paths, in order.
+    """Call a module's main with the words of the command line, in order, each of its parameter's type.
 
-    A `UserError` is printed as one line and ends the process with status 1; with
-    FACEMASK_DEBUG=1 its traceback is shown instead.
+    A `UserError`, an `OSError` and Ctrl-C are printed as one line and end the process with
+    status 1; with FACEMASK_DEBUG=1 a traceback is shown instead.
     """
-    names = list(inspect.signature(main).parameters)
+    parameters = inspect.signature(main).parameters
     words = sys.argv[1:]
     stage = Path(sys.argv[0]).stem
-    if len(words) != len(names):
+    if len(words) != len(parameters):
         room = Path(sys.argv[0]).parent.name
-        sys.exit(f"usage: python -m {room}.{stage} {' '.join(name.upper() for name in names)}")
+        sys.exit(f"usage: python -m {room}.{stage} {' '.join(name.upper() for name in parameters)}")
     try:
-        main(*map(Path, words))
+        main(*(one.annotation(word) for one, word in zip(parameters.values(), words, strict=True)))
     except (UserError, OSError, KeyboardInterrupt) as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise

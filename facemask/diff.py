@@ -1,7 +1,7 @@
-"""What this checkout changes against a revision, as Markdown: python -m facemask.diff REVISION.
+"""What this branch changes since it left another, as Markdown: python -m facemask.diff BRANCH.
 
-Ends with status 1 if the model is worse than promotion allows. In a pull request's comment, FIGURES_URL says where
-the host serves files of a commit: then figures that differ are shown side by side.
+Ends with status 1 if the model is worse than promotion allows, on the same test split. In a pull request's comment,
+FIGURES_URL says where the host serves files of a commit: then figures that differ are shown side by side.
 """
 
 import json
@@ -10,11 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from facemask import cli
 from facemask.errors import UserError
-from facemask.experiments import ALLOWED_LOSS, commit_of, git
+from facemask.experiments import ALLOWED_LOSS, at, commit_of, git
 
 SCORES = "metrics/test.json"
+MANIFEST = "data/manifest.csv"
 HEADING = 2  # lines of a table
 GATED = ("accuracy", "balanced_accuracy")
 
@@ -48,11 +51,14 @@ def figures(commit: str, url: str | None) -> str:
     return f"<details><summary>Figures that differ: {len(names)}</summary>\n\n{table}\n\n</details>"
 
 
-def losses(commit: str) -> list[str]:
-    """In words, every gated score that fell by more than is allowed; a commit without scores gates nothing."""
-    if not git("ls-tree", "--name-only", commit, SCORES):
-        return []
-    before, now = json.loads(git("show", f"{commit}:{SCORES}")), json.loads(Path(SCORES).read_text())
+def test_split(lock: str) -> str:
+    """The hash of the manifest in a dvc.lock."""
+    outs = yaml.safe_load(lock)["stages"]["split"]["outs"]
+    return next(out["md5"] for out in outs if out["path"] == MANIFEST)
+
+
+def losses(before: dict[str, float], now: dict[str, float]) -> list[str]:
+    """In words, every gated score that fell by more than is allowed."""
     return [
         f"{name} fell from {before[name]:.4f} to {now[name]:.4f}; {ALLOWED_LOSS} is allowed"
         for name in GATED
@@ -60,13 +66,18 @@ def losses(commit: str) -> list[str]:
     ]
 
 
-def main(base: Path) -> None:
-    revision = str(base)
-    commit = commit_of(revision)
-    fallen = losses(commit)
-    verdict = [f"**Worse:** {words}." for words in fallen] or ["The model is not worse than is allowed."]
-    parts = [f"### Against {revision}", *verdict, changes("params", revision), changes("metrics", revision)]
-    print("\n\n".join([*parts, figures(commit, os.environ.get("FIGURES_URL"))]))
+def main(branch: str) -> None:
+    commit = git("merge-base", commit_of(branch), "HEAD")
+    fallen = []
+    if test_split(at(commit, "dvc.lock")) != test_split(Path("dvc.lock").read_text()):
+        verdict = "The manifests differ, so the scores are not held against each other."
+    elif fallen := losses(json.loads(at(commit, SCORES)), json.loads(Path(SCORES).read_text())):
+        verdict = "\n".join(f"**Worse:** {words}." for words in fallen)
+    else:
+        verdict = "The model is not worse than is allowed."
+    tables = changes("params", commit[:7]), changes("metrics", commit[:7])
+    shown = figures(commit, os.environ.get("FIGURES_URL"))
+    print("\n\n".join([f"### Since {branch} ({commit[:7]})", verdict, *tables, shown]))
     if fallen:
         raise UserError("; ".join(fallen))
 

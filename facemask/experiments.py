@@ -49,6 +49,17 @@ def commit_of(revision: str) -> str:
         raise UserError(f"there is no experiment or revision {revision}; dvc exp list shows the experiments") from None
 
 
+def at(revision: str, file: str) -> str:
+    """What a file that Git holds says at a revision.
+
+    Raises
+    ------
+    UserError
+        If there is no such revision, or no such file in it.
+    """
+    return git("show", f"{commit_of(revision)}:{file}")
+
+
 def names() -> list[str]:
     """The experiments that stand on the checked-out commit."""
     command = [sys.executable, "-m", "dvc", "exp", "list", "--name-only"]

@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 WAITING_A_THREAD = 2
 
 
-def threads() -> int:
-    """As many as this process may use processors, by affinity and by control group."""
+def cores() -> int:
+    """The processors that this process may use, by affinity and by control group."""
     return joblib.cpu_count()
 
 
@@ -50,6 +50,6 @@ def apply(function: Callable[[Part], Result], items: Part, size: int, title: str
     """
     parts = (items[start : start + size] for start in range(0, len(items), size))
     with tqdm(total=len(items), desc=title, unit=unit) as progress:
-        for result in in_order(function, parts, threads()):
+        for result in in_order(function, parts, cores()):
             yield result
             progress.update(min(size, len(items) - progress.n))

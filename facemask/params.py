@@ -26,6 +26,10 @@ Extent = Annotated[Float, Field(ge=0, lt=1)]
 Probability = Annotated[Float, Field(ge=0, le=1)]
 Degrees = Annotated[Float, Field(ge=0, le=45)]
 Count = Annotated[int, Field(ge=1)]
+Handle = Annotated[str, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*(/[1-9]\d*)?$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Images = Annotated[int, Field(ge=30)]
+Side = Annotated[int, Field(ge=32, le=1024)]
 
 
 class Section(BaseModel):
@@ -39,10 +43,10 @@ class Dataset(Section):
 
     source: Literal["demo", "archive", "kaggle"]
     path: str | None
-    handle: Annotated[str, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*(/[1-9]\d*)?$")] | None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-    images: Annotated[int, Field(ge=30)]
-    size: Annotated[int, Field(ge=32, le=1024)]
+    handle: Handle | None
+    sha256: Sha256 | None
+    images: Images
+    size: Side
 
     @model_validator(mode="after")
     def located(self) -> "Dataset":
@@ -58,10 +62,10 @@ class Other(Dataset):
 
     use: Literal["test", "train"]
     path: str | None = None
-    handle: str | None = None
-    sha256: str | None = None
-    images: int = 300
-    size: int = 96
+    handle: Handle | None = None
+    sha256: Sha256 | None = None
+    images: Images = 300
+    size: Side = 96
 
 
 class Survey(Section):
@@ -153,7 +157,7 @@ class Params(Section):
     others: dict[Annotated[str, Field(pattern=r"^\w[\w-]*$")], Other]
     survey: Survey
     split: Split
-    image_size: Annotated[int, Field(ge=32, le=1024)]
+    image_size: Side
     augment: Augment
     model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     alpha: Annotated[Float, Field(gt=0, le=2)]

@@ -14,7 +14,7 @@ import yaml
 
 from facemask import cli, experiments, figures, tracking
 from facemask.errors import UserError
-from facemask.experiments import commit_of, git
+from facemask.experiments import at, commit_of, git
 from facemask.reproducible import write_text
 
 
@@ -75,10 +75,7 @@ def recorded(name: str, label: str) -> dict[str, float]:
 
 def result(name: str, label: str) -> dict[str, object]:
     """What an experiment gave: scores and sizes from its commit, the rest from MLflow."""
-    commit = commit_of(name)
-    test, others, export = (
-        json.loads(git("show", f"{commit}:metrics/{file}.json")) for file in ("test", "others", "export")
-    )
+    test, others, export = (json.loads(at(name, f"metrics/{file}.json")) for file in ("test", "others", "export"))
     noted = recorded(name, label)
     return {
         "name": name,

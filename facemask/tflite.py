@@ -97,7 +97,7 @@ def run(model: bytes, inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
         Outputs of the next m rows, in order.
     """
     idle = queue.SimpleQueue()
-    for _ in range(parallel.threads()):
+    for _ in range(parallel.cores()):
         idle.put(Runner(model))
 
     def infer(rows: np.ndarray) -> np.ndarray:

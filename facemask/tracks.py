@@ -43,7 +43,7 @@ class Track:
         return None if self.label is None else float(self.probabilities[self.classes.index(self.label)])
 
     def follow(self, face: LabelledFace, decide: Callable[[np.ndarray], np.ndarray]) -> bool:
-        """Take in what one more frame shows; whether that changes the label from another one."""
+        """Take in what one more frame shows; whether that changes the label."""
         self.box, self.seen, self.missing = face.box, self.seen + 1, 0
         if face.label is None:
             return False
@@ -52,11 +52,10 @@ class Track:
         self.probabilities = old + NEW_WEIGHT * (new - old)
         label = self.classes[decide(self.probabilities[None])[0]]
         self._against = self._against + 1 if label != self.label else 0
-        first = self.label is None
-        if first or self._against >= FRAMES_TO_CHANGE:
+        changes = self.label is None or self._against >= FRAMES_TO_CHANGE
+        if changes:
             self.label, self._against = label, 0
-            return not first
-        return False
+        return changes
 
 
 class Tracker:

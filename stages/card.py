@@ -30,7 +30,9 @@ def table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def with_interval(scores: dict[str, Any], name: str) -> str:
-    """A score and its 95 % interval."""
+    """A score and its 95 % interval; nothing where it has no meaning, as a ROC AUC of one class."""
+    if name not in scores:
+        return ""
     interval = scores["interval"].get(name)
     return f"{scores[name]:.4f}" + (f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else "")
 
@@ -96,7 +98,7 @@ def origin(name: str, record: dict[str, Any]) -> list[str]:
     ]
 
 
-def amounts(data: dict[str, Any]) -> str:
+def amounts(data: dict[str, Any], method: str) -> str:
     """What was in the data, and what was done about copies."""
     labels = sorted({label for counts in data["faces"].values() for label in counts})
     faces = table(
@@ -105,10 +107,11 @@ def amounts(data: dict[str, Any]) -> str:
     )
     rejects = ", ".join(f"{count:,} {kind}" for kind, count in data["rejects"].items()) or "none"
     copies, leaks = data["copies"], data["leaks"]
+    dealt = "As the archive splits them," if method == "given" else "Dealt one by one,"
     lines = [
         f"{data['photos']:,} photos are {data['groups']:,} groups: {copies['exact']:,} are exact copies, "
         f"{copies['near']:,} more are near copies; {data['groups_across_labels']:,} groups hold more than one label.",
-        f"Dealt one by one, {leaks['ungrouped']:,} faces would have had a copy, or another face of their scene, in a "
+        f"{dealt} {leaks['ungrouped']:,} faces would have had a copy, or another face of their scene, in a "
         f"later split; {leaks['left']:,} have.",
         f"Not used: {rejects}.",
     ]
@@ -139,7 +142,7 @@ def main(
     exported: Path,
     card: Path,
 ) -> None:
-    settings = params.load()
+    settings = params.load(parameters)
     files = (source, data_file, decision_file, test, elsewhere, exported, *sorted(others.glob("*.json")))
     read = {path: json.loads(path.read_text()) for path in files}
     records = {"dataset": read[source]} | {path.stem: read[path] for path in files if path.parent == others}
@@ -150,7 +153,10 @@ def main(
             for name, one in read[exported].items()
         ],
     )
-    versions = [("Python", platform.python_version()), *((name, version(name)) for name in PACKAGES)]
+    versions = [
+        ("Python", ".".join(platform.python_version_tuple()[:2])),
+        *((name, version(name)) for name in PACKAGES),
+    ]
     values = yaml.safe_dump(yaml.safe_load(parameters.read_text()), sort_keys=False)
     write_text(
         card,
@@ -173,7 +179,7 @@ not what another seed would.
 
 {table(["", "source", "name", "licence", "files", "fingerprint"], (origin(*item) for item in records.items()))}
 
-{amounts(read[data_file])}
+{amounts(read[data_file], settings.split.method)}
 
 ## Its worst mistakes
 

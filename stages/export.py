@@ -6,9 +6,7 @@ the rule, the margin and the least side of the faces beside them, and how each c
 more accuracy than params allows.
 """
 
-import functools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,9 @@ def calibration(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def compare(
-    probabilities: np.ndarray, expected: np.ndarray, labels: np.ndarray, decide: Callable[[np.ndarray], np.ndarray]
+    probabilities: np.ndarray, predicted: np.ndarray, expected: np.ndarray, original: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
-    """Hold a variant's probabilities (n, classes) on the test split against the evaluated ones."""
-    predicted, original = decide(probabilities), decide(expected)
+    """Hold a variant's probabilities (n, classes) and predictions (n,) on the test split against the evaluated ones."""
     accuracy = float(np.mean(predicted == labels))
     return {
         "accuracy": accuracy,
@@ -68,8 +65,9 @@ def main(
     model = models.load(model_file)
     classes = shards.read_labels(labels_file)
     rule = json.loads(decision_file.read_text())
-    decided = functools.partial(decide, classes=classes, label=rule["label"], threshold=rule["threshold"])
-    expected = pd.read_csv(predictions_file)[[f"p_{label}" for label in classes]].to_numpy()
+    evaluated = pd.read_csv(predictions_file)
+    expected = evaluated[[f"p_{label}" for label in classes]].to_numpy()
+    original = evaluated.predicted.map(classes.index).to_numpy()
     pixels, labels = shards.array(source, "test"), shards.labels(source, "test", classes)
     photos = calibration(shards.array(source, "train"), settings.export.calibration_images, settings.seed)
     frozen, results, latencies = tflite.freeze(model), {}, {}
@@ -84,7 +82,9 @@ def main(
             converted = tflite.convert(frozen, variant, photos)
             (partial / f"{variant}.tflite").write_bytes(converted)
             probabilities = np.concatenate(list(tflite.run(converted, pixels, variant)))
-            results[variant] = compare(probabilities, expected, labels, decided) | {"bytes": len(converted)}
+            predicted = decide(probabilities, classes, rule["label"], rule["threshold"])
+            compared = compare(probabilities, predicted, expected, original, labels)
+            results[variant] = compared | {"bytes": len(converted)}
             latencies[variant] = tflite.latency(converted, pixels[0])
         gate(results, settings.export.max_accuracy_drop)
     write_json(comparison, results)

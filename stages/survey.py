@@ -5,8 +5,10 @@ picture of the largest groups. Copies of one photo, exact or near, whatever thei
 group with all faces of one scene.
 """
 
+import collections
 import functools
 import hashlib
+import itertools
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -63,6 +65,7 @@ def examine(
             continue
         digest = hashlib.sha256(content).hexdigest()
         for name, box in marked:
+            box = box.within(image.width, image.height)
             label = aliases.get(simple(name))
             if label is None:
                 rejects.append((member, "of another class", f"a face marked {name!r}"))
@@ -79,10 +82,31 @@ def examine(
 
 
 def paired(archive: Archive) -> list[tuple[str, str | None]]:
-    """The photos of an archive, each with the XML file of the same name, if there is one."""
-    marks = {PurePosixPath(name).stem: name for name in archive.names if name.lower().endswith(".xml")}
-    photos = [name for name in archive.names if PurePosixPath(name).suffix.lower() in images.SUFFIXES]
-    return [(name, marks.get(PurePosixPath(name).stem)) for name in photos]
+    """The photos of an archive, each with the XML file of the same name, if there is one: of several, the nearest.
+
+    Raises
+    ------
+    UserError
+        If two are equally near.
+    """
+    marks = collections.defaultdict(list)
+    for name in archive.names:
+        if name.lower().endswith(".xml"):
+            marks[PurePosixPath(name).stem].append(name)
+
+    def shared(one: str, other: str) -> int:
+        folders = zip(PurePosixPath(one).parent.parts, PurePosixPath(other).parent.parts, strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], folders))
+
+    pairs = []
+    for photo in archive.names:
+        path = PurePosixPath(photo)
+        if path.suffix.lower() in images.SUFFIXES:
+            near = sorted(marks.get(path.stem, []), key=lambda name: shared(photo, name), reverse=True)
+            if len(near) > 1 and shared(photo, near[0]) == shared(photo, near[1]):
+                raise UserError(f"{near[0]} and {near[1]} may both mark the faces of {photo}; keep one of them")
+            pairs.append((photo, near[0] if near else None))
+    return pairs
 
 
 def read(source: str, archive: Archive, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
@@ -105,6 +129,12 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
     """
     lost = rejects[rejects.kind.isin(["unlabelled", "unreadable"])]
     if photos + len(lost) == 0:
+        if len(rejects):
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in rejects.kind.value_counts().items())
+            raise UserError(
+                f"no marked face can be used ({counts}; the first: {rejects.reason.iloc[0]}); "
+                "survey.classes names the labels, survey.min_size the least side"
+            )
         raise UserError("the archive holds no images; give a zip or folder of class folders with photos")
     if len(lost) > allowed * (photos + len(lost)):
         first = "; ".join(f"{row.member}: {row.reason}" for row in lost.head(10).itertuples())

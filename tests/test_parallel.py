@@ -21,7 +21,7 @@ def test_work_waits_for_a_slow_taker():
     results = parallel.apply(begun.append, list(range(1000)), 1, "test", "item")
     next(results)
     time.sleep(0.2)
-    assert len(begun) <= 1 + parallel.WAITING_A_THREAD * parallel.threads()
+    assert len(begun) <= 1 + parallel.WAITING_A_THREAD * parallel.cores()
     results.close()
     assert len(begun) < 1000
 

@@ -34,6 +34,8 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path, written):
         ({"dataset__source": "archive"}, "dataset: source archive needs path"),
         ({"dataset__source": "kaggle"}, "dataset: source kaggle needs handle"),
         ({"others": {"voc": {"use": "test", "source": "archive"}}}, "others.voc: source archive needs path"),
+        ({"others": {"voc": {"use": "test", "source": "kaggle", "handle": "masks"}}}, "others.voc.handle: 'masks'"),
+        ({"others": {"voc": {"use": "test", "source": "demo", "images": -5}}}, "others.voc.images: -5 is not allowed"),
         (
             {"others": {"voc": {"use": "test", "source": "demo", "pth": 1}}},
             "pth is not a parameter; did you mean path?",
@@ -70,7 +72,7 @@ NAMED_BY_USERS = ("classes", "others")
 
 def leaves(tree: dict, prefix: str = "") -> set[str]:
     nested = (
-        leaves(v, f"{prefix}{k}.") if isinstance(v, dict) and k not in ("classes", "others") else {prefix + k}
+        leaves(v, f"{prefix}{k}.") if isinstance(v, dict) and k not in NAMED_BY_USERS else {prefix + k}
         for k, v in tree.items()
     )
     return set().union(*nested)

@@ -11,7 +11,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from conftest import HEAD_ONLY, PIPELINE, ROOT, checkout, shell, words_of, write_params
+from conftest import HEAD_ONLY, PIPELINE, ROOT, checkout, shell, stage, words_of, write_params
 from pydantic import BaseModel
 
 from facemask import params
@@ -68,14 +68,14 @@ def test_a_stage_declares_every_file_of_the_project_that_it_imports(name):
 
 @pytest.mark.parametrize("name", PIPELINE)
 def test_a_stage_is_called_with_the_files_it_declares(name):
-    stage = PIPELINE[name]
+    declared = PIPELINE[name]
     named = words_of(name)
     outputs = [
         next(iter(out)) if isinstance(out, dict) else out
         for kind in ("outs", "metrics", "plots")
-        for out in stage.get(kind, [])
+        for out in declared.get(kind, [])
     ]
-    inputs = [path for path in stage["deps"] if not path.startswith(("facemask", "stages"))]
+    inputs = [path for path in declared["deps"] if not path.startswith(("facemask", "stages"))]
     assert sorted(named) == sorted(inputs + outputs)
     assert named[: len(inputs)] == inputs
     assert len(named) == len(inspect.signature(import_module(f"stages.{name}").main).parameters)
@@ -136,8 +136,8 @@ def test_a_stage_declares_every_parameter_that_it_reads(name, copy, reads, monke
 
 
 def test_repro_makes_everything_and_then_nothing(copy):
-    for stage in PIPELINE.values():
-        for out in stage.get("outs", []) + stage.get("plots", []) + stage.get("metrics", []):
+    for declared in PIPELINE.values():
+        for out in declared.get("outs", []) + declared.get("plots", []) + declared.get("metrics", []):
             assert (copy / (next(iter(out)) if isinstance(out, dict) else out)).exists()
     output = shell("dvc", "repro", cwd=copy)
     assert ran(output) == []
@@ -153,6 +153,15 @@ def test_the_model_is_examined_on_another_dataset_too(reproduced):
     assert predictions.groupby("member").group.nunique().max() == 1
     assert (predictions.label == predictions.predicted).mean() == pytest.approx(scores["accuracy"])
     assert (reproduced / "metrics/figures/scenes_confusion_matrix.png").is_file()
+
+
+def test_the_card_of_an_exam_with_one_class_leaves_what_has_no_meaning_empty(copy):
+    others = json.loads((copy / "metrics/others.json").read_text())
+    del others["scenes"]["roc_auc"]
+    (copy / "metrics/others.json").write_text(json.dumps(others))
+    done = stage("card", *words_of("card"), folder=copy)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| roc auc \| [\d.()a-z ]+ \|  \|$", (copy / "metrics/model_card.md").read_text(), re.MULTILINE)
 
 
 def test_the_model_card_says_what_the_other_files_say(reproduced):

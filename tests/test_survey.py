@@ -77,9 +77,10 @@ def test_a_photo_without_its_annotation_needs_a_class_folder():
         b"",
         b"no xml",
         b"<annotation><object><name>x</name></object></annotation>",
+        b"<annotation><object><name>x</name><bndbox><xmin>1e999</xmin></bndbox></object></annotation>",
         b'<!DOCTYPE a [<!ENTITY e "x">]><annotation><object><name>&e;</name></object></annotation>',
     ],
-    ids=["empty", "text", "no box", "entity"],
+    ids=["empty", "text", "no box", "endless", "entity"],
 )
 def test_a_file_that_is_no_annotation_is_a_reject_with_the_reason(content):
     with pytest.raises(UserError, match=r"^no PASCAL VOC annotation: "):
@@ -93,3 +94,28 @@ def test_a_file_that_is_no_annotation_is_a_reject_with_the_reason(content):
 def test_a_box_is_widened_as_far_as_the_photo_goes():
     assert Box(10, 20, 30, 60).widened(0.5, 100, 70) == (0, 0, 40, 70)
     assert Box(10, 20, 30, 60).widened(0, 100, 100) == (10, 20, 30, 60)
+    assert Box(90, 80, 200, 60).widened(0, 100, 70) == (90, 70, 100, 60)
+
+
+def test_of_a_face_only_what_is_in_the_photo_counts():
+    outside = [("with_mask", 300, 10, 400, 90), ("with_mask", -80, 10, 20, 90), ("with_mask", 60, 0, 20, 90)]
+    scenes = [("1.png", encoded(scene(1), "PNG")), ("1.xml", marked(("with_mask", -5, -5, 90, 90), *outside))]
+    faces, rejects = survey(scenes)
+    assert faces[["left", "top"]].to_numpy().tolist() == [[0, 0]]
+    assert rejects.kind.tolist() == ["too small"] * 3
+
+
+def test_the_nearest_of_several_annotations_counts_and_of_two_at_the_same_distance_none():
+    face = marked(("with_mask", 0, 0, 99, 99))
+    none = marked(("dog", 0, 0, 99, 99))
+    near = [("a/images/1.png", encoded(scene(1), "PNG")), ("a/marks/1.xml", face), ("b/marks/1.xml", none)]
+    faces, _ = survey(near)
+    assert faces.member.tolist() == ["a/images/1.png"]
+    with pytest.raises(AssertionError, match=r"survey: a/marks/1.xml and a/more/1.xml may both mark the faces of"):
+        survey([*near, ("a/more/1.xml", none)])
+
+
+def test_scenes_without_a_usable_face_are_one_line_that_says_what_was_marked():
+    scenes = [("1.png", encoded(scene(1), "PNG")), ("1.xml", marked(("face_mask", 0, 0, 99, 99)))]
+    with pytest.raises(AssertionError, match=r"no marked face can be used \(1 of another class; .*'face_mask'\)"):
+        survey(scenes)

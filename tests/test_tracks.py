@@ -104,3 +104,9 @@ def test_a_face_too_small_to_tell_has_no_label_until_it_comes_nearer():
     assert track.label == "with_mask"
     [track], _ = following.update([face(None)])
     assert track.label == "with_mask"
+
+
+def test_a_face_that_appeared_too_small_to_tell_changes_once_it_can_be_told():
+    following = tracker()
+    seen = [names(following.update([face(None if number < 8 else 0.9)])[1]) for number in range(12)]
+    assert [(number, events) for number, events in enumerate(seen) if events] == [(4, ["appeared"]), (8, ["changed"])]

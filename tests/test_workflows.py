@@ -38,7 +38,7 @@ def run_step(script: str, folder, **environment) -> subprocess.CompletedProcess:
     shell("touch", ".venv/requirements.lock", cwd=folder)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", make + script],
+        ["bash", "-e", "-c", make + script],
         cwd=folder, env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -54,6 +54,9 @@ def proposal(folder: Path, loss: float) -> None:
     (folder / "metrics/test.json").write_text(json.dumps({**results, "accuracy": results["accuracy"] - loss}))
     shutil.copy(folder / "metrics/groups.png", folder / "metrics/curves.png")
     commit(folder, "slower")
+    shell("git", "switch", "--quiet", "main", cwd=folder)
+    commit(folder, "main goes on")
+    shell("git", "switch", "--quiet", "proposal", cwd=folder)
 
 
 def test_a_pull_request_is_told_what_it_changes(copy):
@@ -61,10 +64,10 @@ def test_a_pull_request_is_told_what_it_changes(copy):
     done = run_step(steps("metrics")[COMPARE], copy, BASE="main", FIGURES_URL="https://host/owner/name/raw")
     assert done.returncode == 0, done.stderr
     report = (copy / "report.md").read_text()
-    assert report.startswith("### Against main\n\nThe model is not worse than is allowed.\n")
+    before, now = (shell("git", "rev-parse", name, cwd=copy).strip() for name in ("main~1", "proposal"))
+    assert report.startswith(f"### Since main ({before[:7]})\n\nThe model is not worse than is allowed.\n")
     assert "| params.yaml | lr" in report
     assert "| metrics/test.json | accuracy" in report
-    before, now = (shell("git", "rev-parse", name, cwd=copy).strip() for name in ("main", "proposal"))
     urls = [f"![](https://host/owner/name/raw/{commit}/metrics/curves.png)" for commit in (before, now)]
     assert f"| metrics/curves.png | {urls[0]} | {urls[1]} |" in report
     assert "<summary>Figures that differ: 1</summary>" in report
@@ -81,10 +84,21 @@ def test_a_pull_request_that_makes_the_model_worse_fails_and_is_told_so(copy):
     assert "shows them): metrics/curves.png" in report
 
 
+def test_scores_on_another_test_split_are_not_held_against_each_other(copy):
+    proposal(copy, loss=0.5)
+    lock = (copy / "dvc.lock").read_text()
+    outs = yaml.safe_load(lock)["stages"]["split"]["outs"]
+    manifest = next(out["md5"] for out in outs if out["path"] == "data/manifest.csv")
+    (copy / "dvc.lock").write_text(lock.replace(manifest, "0" * 32))
+    report = shell(sys.executable, "-m", "facemask.diff", "main", cwd=copy)
+    assert "The manifests differ, so the scores are not held against each other." in report
+
+
 def test_a_branch_that_changes_nothing_is_told_so(copy):
+    now = shell("git", "rev-parse", "main", cwd=copy)
     report = shell(sys.executable, "-m", "facemask.diff", "main", cwd=copy)
     words = "The model is not worse than is allowed.", "No params differ.", "No metrics differ.", "No figures differ."
-    assert report == "\n\n".join(["### Against main", *words]) + "\n"
+    assert report == "\n\n".join([f"### Since main ({now[:7]})", *words]) + "\n"
 
 
 @pytest.mark.parametrize("branch", ["main';touch${IFS}ran;'", "$(touch${IFS}ran)", "$(shell touch ran)", "`touch ran`"])

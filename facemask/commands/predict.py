@@ -28,7 +28,7 @@ from facemask.archive import MAX_PHOTO_BYTES, Archive
 from facemask.commands import recognizer
 from facemask.errors import UserError
 from facemask.images import SUFFIXES, ImageError, decode
-from facemask.parallel import in_order, threads
+from facemask.parallel import cores, in_order
 from facemask.recognition import LabelledFace, Recognizer
 
 DETECTOR_SIZES = [320, 640]
@@ -67,7 +67,7 @@ def main(words: argparse.Namespace) -> int:
     photos = [photo for word in words.paths for photo in photos_of(word, words.output)]
     if not photos:
         raise UserError(f"there are no photos in {', '.join(words.paths)}; known are {' '.join(sorted(SUFFIXES))}")
-    workers = min(threads(), len(photos))
+    workers = min(cores(), len(photos))
     recognize = recognizer(words, workers)
     copies = places(photos, words.output) if words.output else [None] * len(photos)
     unread = 0

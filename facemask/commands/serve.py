@@ -21,7 +21,7 @@ from pathlib import Path
 from facemask.classifier import DEFAULT_FOLDER
 from facemask.commands import recognizer
 from facemask.errors import UserError
-from facemask.parallel import threads
+from facemask.parallel import cores
 
 CARD = Path("metrics/model_card.md")
 MAX_CONNECTIONS = 64
@@ -48,7 +48,7 @@ def main(words: argparse.Namespace) -> int:
     if words.card and not words.card.is_file():
         raise UserError(f"--card: there is no file {words.card}")
     listener = listen(words.port)
-    recognize = recognizer(words, workers := threads())
+    recognize = recognizer(words, workers := cores())
     own = CARD if words.model == DEFAULT_FOLDER and CARD.is_file() else None
     config = uvicorn.Config(
         application(recognize, workers, words.card or own), log_level="warning", limit_concurrency=MAX_CONNECTIONS

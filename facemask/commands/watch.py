@@ -34,7 +34,7 @@ from tqdm import tqdm
 from facemask.commands import recognizer
 from facemask.drawing import draw
 from facemask.errors import UserError
-from facemask.parallel import threads
+from facemask.parallel import cores
 from facemask.recognition import LabelledFace
 from facemask.tracks import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Track, Tracker
 from facemask.video import Frame, Source, Writer, say
@@ -92,7 +92,7 @@ def main(words: argparse.Namespace) -> int:
     if words.window:
         open_window()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    recognize = recognizer(words, workers := threads())
+    recognize = recognizer(words, workers := cores())
     classifier, stopwatch = recognize.classifier, recognize.stopwatch
     source = Source(words.source, words.patience, stopwatch)
     start, cpu = time.perf_counter(), time.process_time()
