@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,16 +61,27 @@ def test_it_makes_no_difference_who_prepares_the_data_or_where(circumstance, usu
     assert prepared(folder, **CIRCUMSTANCES[circumstance]) == usual
 
 
-def test_the_order_of_files_on_disk_or_in_a_zip_makes_no_difference(tmp_path):
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory: there the newest file is listed first, where most disks list by a hash of the name."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_the_order_of_files_on_disk_or_in_a_zip_makes_no_difference(memory, tmp_path):
     members = dict(demo.draw_member(index, 40) for index in range(60))
-    packed, made = [], []
+    photos = memory / "photos"
+    listed, packed, made = [], [], []
     for order in ("rising", "falling"):
         names = sorted(members, reverse=order == "falling")
-        folder = tmp_path / order
+        shutil.rmtree(photos, ignore_errors=True)
         for name in names:
-            (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "photos" / name).write_bytes(members[name])
-        write_params(folder, dataset__source="archive", dataset__path="photos")
+            (photos / name).parent.mkdir(parents=True, exist_ok=True)
+            (photos / name).write_bytes(members[name])
+        listed.append([path.name for path in photos.rglob("*")])
+        folder = tmp_path / order
+        folder.mkdir()
+        write_params(folder, dataset__source="archive", dataset__path=str(photos))
         run("fetch", folder)
         packed.append((folder / "data/raw.zip").read_bytes())
         with zipfile.ZipFile(folder / "data/raw.zip", "w") as archive:
@@ -78,6 +91,7 @@ def test_the_order_of_files_on_disk_or_in_a_zip_makes_no_difference(tmp_path):
         for name in ("survey", "split"):
             run(name, folder)
         made.append({name: digest for name, digest in files(folder).items() if name != "data/raw.zip"})
+    assert listed[0] != listed[1]
     assert packed[0] == packed[1]
     assert made[0] == made[1]
 
