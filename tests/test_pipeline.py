@@ -107,10 +107,10 @@ def reads(monkeypatch) -> set[str]:
             seen.add("others" if type(self) is params.Other else sections.get(type(self), "") + name)
         return BaseModel.__getattribute__(self, name)
 
-    def load():
+    def load(*files):
         nonlocal loading
         loading = True
-        result = loaded()
+        result = loaded(*files)
         loading = False
         return result
 
