@@ -55,7 +55,7 @@ def test_apply_branch_remove_and_collect_leave_runs_as_they_are(copy, monkeypatc
     assert "up to date" in shell("dvc", "repro", cwd=copy)
     shell("dvc", "exp", "branch", "try", "kept", cwd=copy)
     commit(copy, "applied")
-    shell("dvc", "exp", "remove", "--rev", "HEAD~1", "try", cwd=copy)
+    shell("dvc", "exp", "remove", "--rev", "HEAD~1", cwd=copy)
     shell("dvc", "gc", "--all-branches", "--force", cwd=copy)
     assert rows(copy) == recorded
     assert experiments.run_of("kept").info.run_id == experiments.run_of("HEAD").info.run_id == made
@@ -68,9 +68,10 @@ def test_a_killed_experiment_of_the_queue_leaves_no_half_row_and_the_next_is_who
     endless = ["--set-param", "epochs=100000", "--set-param", "patience=100000", "--set-param", "lr=1e-7"]
     shell("dvc", "exp", "run", "--queue", "--name", "endless", *endless, cwd=copy)
     shell("dvc", "queue", "start", cwd=copy)
-    for _ in range(180):
-        if re.search(r"Epoch [2-9]", shell("dvc", "queue", "logs", "endless", cwd=copy)):
-            break
+    while not re.search(r"endless .*Running", status := shell("dvc", "queue", "status", cwd=copy)):
+        assert "Failed" not in status
+        time.sleep(1)
+    while "Epoch 2" not in shell("dvc", "queue", "logs", "endless", cwd=copy):
         time.sleep(1)
     shell("dvc", "queue", "kill", "--force", "endless", cwd=copy)
     shell("dvc", "queue", "stop", "--kill", cwd=copy)

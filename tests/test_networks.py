@@ -76,16 +76,15 @@ def test_pixels_reach_each_network_as_its_own_preprocessing_makes_them(settings)
 def test_weights_of_efficientnet_from_a_file_answer_as_if_keras_had_downloaded_them(settings, tmp_path, monkeypatch):
     from keras.src.applications import efficientnet
 
+    chosen = settings("efficientnet_b0", weights="imagenet", train_from="head")
     published = keras.applications.EfficientNetB0(weights=None, include_top=False)
-    published.get_layer("normalization").set_weights(
-        [applications.IMAGENET_MEAN, applications.IMAGENET_DEVIATION**2, np.int32(0)][
-            : len(published.layers[2].weights)
-        ]
-    )
+    [normalization] = [layer for layer in published.layers if isinstance(layer, keras.layers.Normalization)]
+    statistics = [applications.IMAGENET_MEAN, applications.IMAGENET_DEVIATION**2, np.int32(0)]
+    normalization.set_weights(statistics[: len(normalization.weights)])
     file = tmp_path / "published.weights.h5"
     published.save_weights(file)
     monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: str(file))
-    downloaded = models.build_backbone(settings("efficientnet_b0", weights="imagenet", train_from="head"))
+    downloaded = models.build_backbone(chosen)
     read = models.build_backbone(settings("efficientnet_b0", weights=str(file), train_from="head"))
     photos = np.random.default_rng(0).integers(0, 255, (2, 75, 75, 3), np.uint8)
     expected = np.asarray(downloaded(photos))
