@@ -182,6 +182,7 @@ def test_the_model_card_says_what_the_other_files_say(reproduced):
     assert "None" not in card.split("```yaml")[0]
 
 
+@pytest.mark.slow
 def test_a_recall_asked_for_sets_the_threshold_and_everything_uses_it(copy):
     shell("dvc", "exp", "run", "--set-param", "decision.recall=0.99", cwd=copy)
     rule = json.loads((copy / "models/decision.json").read_text())
@@ -243,6 +244,7 @@ def test_an_experiment_runs_only_what_a_learning_rate_changes(copy):
     assert "test.json" in shell("dvc", "metrics", "diff", "--all", "HEAD", "try", cwd=copy)
 
 
+@pytest.mark.slow
 def test_a_queue_with_two_workers_loses_nothing(copy):
     shell("dvc", "exp", "run", "--queue", "--set-param", "lr=1e-3,1e-4", cwd=copy)
     shell("dvc", "queue", "start", "--jobs", "2", cwd=copy)
