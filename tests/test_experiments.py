@@ -2,9 +2,11 @@
 
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from conftest import commit, shell
 
@@ -23,6 +25,16 @@ def rows(folder: Path) -> dict[str, set[str]]:
     for run in mlflow.search_runs(experiment_names=["facemask"], output_format="list"):
         kept = Path(run.info.artifact_uri.removeprefix("file://"))
         found[run.info.run_name] = {file.relative_to(kept).as_posix() for file in kept.rglob("*") if file.is_file()}
+    return found
+
+
+def training(folder: Path) -> list[psutil.Process]:
+    """The trainings that go on below a folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            if "stages.train" in (process.info["cmdline"] or []) and process.cwd().startswith(str(folder)):
+                found.append(process)
     return found
 
 
@@ -73,10 +85,13 @@ def test_a_killed_experiment_of_the_queue_leaves_no_half_row_and_the_next_is_who
         time.sleep(1)
     while "Epoch 2" not in shell("dvc", "queue", "logs", "endless", cwd=copy):
         time.sleep(1)
-    shell("dvc", "queue", "kill", "--force", "endless", cwd=copy)
-    shell("dvc", "queue", "stop", "--kill", cwd=copy)
+    shell("dvc", "queue", "kill", "endless", cwd=copy)
+    while training(copy):
+        time.sleep(1)
     assert rows(copy) == before
-    assert re.search(r"endless .*Failed", shell("dvc", "queue", "status", cwd=copy))
+    while "Running" in (status := shell("dvc", "queue", "status", cwd=copy)):
+        time.sleep(1)
+    assert re.search(r"endless .*Failed", status)
     shell("dvc", "exp", "run", "--temp", "--name", "next", "--set-param", "lr=1e-4", cwd=copy)
     after = rows(copy)
     assert after.keys() == {*before, "next"}
