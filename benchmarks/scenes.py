@@ -50,7 +50,7 @@ def main() -> None:
         wanted = [
             number for number, box in enumerate(boxes) if labels[number] and box.shorter_side >= classifier.least_side
         ]
-        given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier)
+        given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier, least_side=0)
         perfect += [face.label == labels[number] for number, face in zip(wanted, given, strict=True)]
         for size, detect in detectors.items():
             with watch(size):

@@ -6,15 +6,13 @@ FIGURES_URL says where the host serves files of a commit: then figures that diff
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
 from facemask import cli
 from facemask.errors import UserError
-from facemask.experiments import ALLOWED_LOSS, at, commit_of, git
+from facemask.experiments import ALLOWED_LOSS, at, commit_of, dvc, git
 
 SCORES = "metrics/test.json"
 MANIFEST = "data/manifest.csv"
@@ -23,18 +21,8 @@ GATED = ("accuracy", "balanced_accuracy")
 
 
 def changes(kind: str, revision: str) -> str:
-    """DVC's table of what differs between a revision and the workspace in `params` or `metrics`.
-
-    Raises
-    ------
-    UserError
-        If DVC cannot compare them; it has said why.
-    """
-    command = [sys.executable, "-m", "dvc", kind, "diff", "--md", revision]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"dvc {kind} diff ended with status {done.returncode}")
-    table = done.stdout.strip()
+    """DVC's table of what differs between a revision and the workspace in `params` or `metrics`."""
+    table = dvc(kind, "diff", "--md", revision)
     return table if len(table.splitlines()) > HEADING else f"No {kind} differ."
 
 

@@ -49,21 +49,35 @@ def commit_of(revision: str) -> str:
         raise UserError(f"there is no experiment or revision {revision}; dvc exp list shows the experiments") from None
 
 
-def at(revision: str, file: str) -> str:
-    """What a file that Git holds says at a revision.
+def dvc(*words: str) -> str:
+    """What a DVC command prints; its errors it says itself.
 
     Raises
     ------
     UserError
-        If there is no such revision, or no such file in it.
+        If it fails.
     """
-    return git("show", f"{commit_of(revision)}:{file}")
+    command = [sys.executable, "-m", "dvc", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"dvc {' '.join(words[:2])} ended with status {done.returncode}")
+    return done.stdout.strip()
+
+
+def at(commit: str, file: str) -> str:
+    """What a file that Git holds says in a commit.
+
+    Raises
+    ------
+    UserError
+        If there is no such file in it.
+    """
+    return git("show", f"{commit}:{file}")
 
 
 def names() -> list[str]:
     """The experiments that stand on the checked-out commit."""
-    command = [sys.executable, "-m", "dvc", "exp", "list", "--name-only"]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    return dvc("exp", "list", "--name-only").split()
 
 
 def run(name: str, changes: Sequence[str]) -> str | None:

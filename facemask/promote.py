@@ -64,10 +64,10 @@ def main(revision: str) -> None:
     from mlflow.tracking import MlflowClient
 
     check_committed(revision)
-    run = run_of(revision)
-    settings = yaml.safe_load(at(revision, "params.yaml"))
-    check_export(json.loads(at(revision, "metrics/export.json")), settings["export"]["max_accuracy_drop"])
-    accuracy = json.loads(at(revision, "metrics/test.json"))["accuracy"]
+    run, commit = run_of(revision), commit_of(revision)
+    settings = yaml.safe_load(at(commit, "params.yaml"))
+    check_export(json.loads(at(commit, "metrics/export.json")), settings["export"]["max_accuracy_drop"])
+    accuracy = json.loads(at(commit, "metrics/test.json"))["accuracy"]
     with tracking.quiet(), tracking.store():
         client = MlflowClient()
         versions = client.search_model_versions(f"run_id = '{run.info.run_id}'")

@@ -38,15 +38,11 @@ class LabelledFace(NamedTuple):
         }
 
 
-def classify(
-    pixels: np.ndarray, faces: list[Face], classifier: Classifier, least_side: int | None = None
-) -> list[LabelledFace]:
+def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, least_side: int) -> list[LabelledFace]:
     """Label faces in uint8 RGB pixels (height, width, 3), cut out as the pipeline cuts out what it trains on.
 
-    Those with a side below `least_side` pixels, without one the classifier's own, get no label.
+    Those with a side below `least_side` pixels get no label.
     """
-    if least_side is None:
-        least_side = classifier.least_side
     height, width = pixels.shape[:2]
     large = [face for face in faces if face.box.shorter_side >= least_side]
     boxes = [face.box.widened(classifier.margin, width, height) for face in large]
@@ -63,7 +59,8 @@ def classify(
 class Recognizer:
     """Several detectors and classifiers, lent to as many threads; further threads wait their turn.
 
-    So the memory of a server or a pool of threads is bounded by the number of pairs.
+    So the memory of a server or a pool of threads is bounded by the number of pairs. Without `least_side`, in
+    pixels, the classifier's own counts.
     """
 
     def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], least_side: int | None = None):

@@ -75,7 +75,8 @@ def recorded(name: str, label: str) -> dict[str, float]:
 
 def result(name: str, label: str) -> dict[str, object]:
     """What an experiment gave: scores and sizes from its commit, the rest from MLflow."""
-    test, others, export = (json.loads(at(name, f"metrics/{file}.json")) for file in ("test", "others", "export"))
+    commit = commit_of(name)
+    test, others, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("test", "others", "export"))
     noted = recorded(name, label)
     return {
         "name": name,

@@ -90,6 +90,12 @@ def words_of(name: str) -> list[str]:
     return PIPELINE[name]["cmd"].split()[3:]
 
 
+def outputs_of(name: str) -> list[str]:
+    """The files and folders that dvc.yaml says a stage writes."""
+    declared = [out for kind in ("outs", "metrics", "plots") for out in PIPELINE[name].get(kind, [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in declared]
+
+
 def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:
     """Call a stage as dvc.yaml does, in its own process, in a folder."""
     return subprocess.run(

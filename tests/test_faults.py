@@ -28,6 +28,7 @@ from conftest import (
     checkout,
     draw_scenes,
     free_port,
+    outputs_of,
     shell,
     stage,
     tracking_server,
@@ -39,11 +40,6 @@ TENSORFLOW = ("features", "train", "export")
 EVERY_STAGE = [pytest.param(name, marks=pytest.mark.slow) if name in TENSORFLOW else name for name in PIPELINE]
 # DVC, interrupted, may forget a line that it wrote to .gitignore; a clone has them all from Git.
 NO_OUTPUT = {".git", ".gitignore", ".dvc", "mlartifacts", "__pycache__"}
-
-
-def outputs(name: str) -> list[str]:
-    declared = [out for kind in ("outs", "metrics", "plots") for out in PIPELINE[name].get(kind, [])]
-    return [out if isinstance(out, str) else next(iter(out)) for out in declared]
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -141,7 +137,7 @@ def test_an_interrupt_from_the_keyboard_is_one_line_and_leaves_nothing_behind(tm
 def test_a_disk_that_is_full_is_one_line_and_the_old_outputs_stay(name, copy):
     """A limit on the size of a file fails the same writes, and needs no privilege."""
     before = files(copy)
-    paths = [path for out in outputs(name) for path in [copy / out, *(copy / out).rglob("*")] if path.is_file()]
+    paths = [path for out in outputs_of(name) for path in [copy / out, *(copy / out).rglob("*")] if path.is_file()]
     limit = max(path.stat().st_size for path in paths) // 2
     done = subprocess.run(
         ["prlimit", f"--fsize={limit}", sys.executable, "-m", f"stages.{name}", *words_of(name)],
@@ -154,7 +150,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_old_outputs_stay(name, copy):
 @pytest.mark.parametrize("name", EVERY_STAGE)
 def test_a_folder_that_may_not_be_written_to_is_one_line_and_the_old_outputs_stay(name, copy):
     before = files(copy)
-    folder = (copy / outputs(name)[-1]).parent
+    folder = (copy / outputs_of(name)[-1]).parent
     # Root may write anywhere, unless it gives that up.
     like_others = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
     folder.chmod(0o555)
@@ -216,7 +212,7 @@ def server(folder: Path, requests: int) -> Iterator[str]:
 def trained(copy: Path, **environment) -> subprocess.CompletedProcess:
     """Train again where the old outputs are gone, and see that the new ones are there, the same."""
     before = files(copy)
-    for out in outputs("train"):
+    for out in outputs_of("train"):
         (copy / out).unlink()
     done = stage("train", *words_of("train"), folder=copy, **environment)
     assert done.returncode == 0, done.stderr
@@ -263,6 +259,17 @@ def test_a_damaged_database_costs_a_warning_and_no_training(damage, copy):
     assert warned(trained(copy))
     (copy / "mlflow.db").unlink()
     assert not warned(trained(copy))
+
+
+@pytest.mark.slow
+def test_what_was_not_recorded_is_by_the_command_that_the_warning_names(copy):
+    before = files(copy)
+    (copy / "mlflow.db").unlink()
+    shell("dvc", "repro", "--force", "--downstream", "train", cwd=copy)
+    assert files(copy) == before
+    mlflow.set_tracking_uri(f"sqlite:///{copy}/mlflow.db")
+    [run] = mlflow.search_runs(experiment_names=["facemask"], output_format="list")
+    assert {"val_loss", "test.accuracy", "export.int8.accuracy"} <= set(run.data.metrics)
 
 
 # --- two at once

@@ -11,7 +11,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from conftest import HEAD_ONLY, PIPELINE, ROOT, checkout, shell, stage, words_of, write_params
+from conftest import HEAD_ONLY, PIPELINE, ROOT, checkout, outputs_of, shell, stage, words_of, write_params
 from pydantic import BaseModel
 
 from facemask import params
@@ -68,15 +68,9 @@ def test_a_stage_declares_every_file_of_the_project_that_it_imports(name):
 
 @pytest.mark.parametrize("name", PIPELINE)
 def test_a_stage_is_called_with_the_files_it_declares(name):
-    declared = PIPELINE[name]
     named = words_of(name)
-    outputs = [
-        next(iter(out)) if isinstance(out, dict) else out
-        for kind in ("outs", "metrics", "plots")
-        for out in declared.get(kind, [])
-    ]
-    inputs = [path for path in declared["deps"] if not path.startswith(("facemask", "stages"))]
-    assert sorted(named) == sorted(inputs + outputs)
+    inputs = [path for path in PIPELINE[name]["deps"] if not path.startswith(("facemask", "stages"))]
+    assert sorted(named) == sorted(inputs + outputs_of(name))
     assert named[: len(inputs)] == inputs
     assert len(named) == len(inspect.signature(import_module(f"stages.{name}").main).parameters)
 
@@ -136,9 +130,9 @@ def test_a_stage_declares_every_parameter_that_it_reads(name, copy, reads, monke
 
 
 def test_repro_makes_everything_and_then_nothing(copy):
-    for declared in PIPELINE.values():
-        for out in declared.get("outs", []) + declared.get("plots", []) + declared.get("metrics", []):
-            assert (copy / (next(iter(out)) if isinstance(out, dict) else out)).exists()
+    for name in PIPELINE:
+        for out in outputs_of(name):
+            assert (copy / out).exists()
     output = shell("dvc", "repro", cwd=copy)
     assert ran(output) == []
     assert "Data and pipelines are up to date." in output
