@@ -32,15 +32,19 @@ def settings(photos: int, weights: Path) -> str:
 
 
 def draw(costs: dict[int, dict[str, Cost]], path: Path) -> None:
-    """Seconds and megabytes of each stage over the number of photos, both on logarithmic axes."""
+    """Seconds (logarithmic) and megabytes of each stage over the number of photos (logarithmic)."""
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         for axes, field, title in zip(figure.subplots(1, 2), Cost._fields, ("seconds", "peak memory, MB"), strict=True):
             for stage in STAGES:
-                axes.loglog(list(costs), [getattr(cost[stage], field) for cost in costs.values()], "o-", label=stage)
-            axes.set(xlabel="photos", title=title)
-            axes.grid(alpha=0.3, which="major")
-        axes.axhline(1500, color="#aaaaaa", linestyle=":")
+                name = "fetch (draws the faces)" if stage == "fetch" else stage
+                axes.plot(list(costs), [getattr(cost[stage], field) for cost in costs.values()], "o-", label=name)
+            axes.set(xlabel="photos", title=title, xscale="log", yscale="log" if field == "seconds" else "linear")
+            axes.set_xticks(list(costs), [f"{photos:,}" for photos in costs], minor=False)
+            axes.minorticks_off()
+            axes.yaxis.set_major_formatter("{x:,.0f}")
+            axes.grid(alpha=0.3)
+        axes.set_ylim(0)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False)
         figure.savefig(path, dpi=120)
 
