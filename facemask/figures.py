@@ -38,7 +38,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def curves(history: pd.DataFrame, path: Path) -> None:
     """Loss and accuracy of training and validation over the epochs; the kept epoch is marked."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
     best = history.epoch[history.val_loss.idxmin()]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(history.epoch, history[name], label="training", color=COLOURS[0])
@@ -46,7 +46,7 @@ def curves(history: pd.DataFrame, path: Path) -> None:
         axes.axvline(best, color="#888888", linestyle=":", label=f"kept: epoch {best}")
         axes.set(title=name, xlabel="epoch")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    axes.legend(loc="lower right")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, path)
 
 
@@ -117,8 +117,11 @@ def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
         axes.annotate(
             f"{bin_.photos}", (bin_.confidence, bin_.accuracy), (6, -10), textcoords="offset points", fontsize=7
         )
-    axes.set(xlabel="confidence", ylabel="accuracy", title=f"reliability, {split}", xlim=(0.3, 1.03), ylim=(0, 1.05))
-    axes.legend(loc="lower right")
+    left = min(0.5, table.confidence.min()) - 0.05
+    axes.set(
+        xlabel="confidence", ylabel="accuracy", title=f"reliability, {split}", xlim=(left, 1.03), ylim=(-0.05, 1.05)
+    )
+    figure.legend(loc="outside lower center")
     save(figure, path)
 
 
