@@ -40,7 +40,7 @@ def draw(costs: dict[int, dict[str, Cost]], path: Path) -> None:
                 name = "fetch (draws the faces)" if stage == "fetch" else stage
                 axes.plot(list(costs), [getattr(cost[stage], field) for cost in costs.values()], "o-", label=name)
             axes.set(xlabel="photos", title=title, xscale="log", yscale="log" if field == "seconds" else "linear")
-            axes.set_xticks(list(costs), [f"{photos:,}" for photos in costs], minor=False)
+            axes.set_xticks(list(costs), [f"{photos:,}" for photos in costs])
             axes.minorticks_off()
             axes.yaxis.set_major_formatter("{x:,.0f}")
             axes.grid(alpha=0.3)

@@ -112,12 +112,12 @@ def model_sha256(revision: str) -> str:
     UserError
         If there is no such revision, or its model is not in DVC's cache.
     """
-    import dvc.api
+    from dvc import api
     from dvc.exceptions import DvcException
 
     digest = hashlib.sha256()
     try:
-        with dvc.api.open(MODEL, rev=commit_of(revision), mode="rb") as file:
+        with api.open(MODEL, rev=commit_of(revision), mode="rb") as file:
             while part := file.read(1 << 20):
                 digest.update(part)
     except (DvcException, OSError) as error:

@@ -157,13 +157,13 @@ def tracking_server(words: list[str], port: int, folder: Path, **environment) ->
 
 
 def checkout(folder: Path, **changes) -> Path:
-    """A real Git and DVC repository with the project's files as they are now, and tiny params."""
+    """A real Git and DVC repository with the project's files as they are now but what it made, and tiny params."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock")):
+        if (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock", "docs/study.")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     write_params(folder, **changes)

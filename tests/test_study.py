@@ -98,7 +98,6 @@ def without_times(report: str) -> list[list[str]]:
 def test_a_study_goes_on_where_it_was_stopped_and_says_the_same_again(copy):
     (copy / "study.yaml").write_text(yaml.safe_dump(TINY_STUDY, sort_keys=False))
     commit(copy, "study")
-    (copy / "docs/study.md").unlink(missing_ok=True)
     stopped = subprocess.Popen(COMMAND, cwd=copy, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, start_new_session=True)  # fmt: skip
     for line in stopped.stdout:
