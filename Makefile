@@ -15,11 +15,11 @@ help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
-	@python -m facemask.params
+	@python -m facemask.core.params
 	dvc repro
 
 verify: $(ENVIRONMENT) ## Make everything anew in a clone, and hold it against dvc.lock
-	@python -m facemask.verify
+	@python -m facemask.experiments.verify
 
 test: $(ENVIRONMENT) ## Run the tests and the linter
 	ruff check
@@ -33,13 +33,13 @@ ui: $(ENVIRONMENT) ## Open MLflow on the runs recorded in this folder
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails if the model is worse
-	@python -m facemask.diff "$$BASE"
+	@python -m facemask.experiments.diff "$$BASE"
 
 promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
-	@python -m facemask.promote "$$EXP"
+	@python -m facemask.experiments.promote "$$EXP"
 
 study: $(ENVIRONMENT) ## Run the experiments of study.yaml that are not there yet, and write docs/study.md
-	@python -m facemask.study study.yaml docs/study.md docs/study.png
+	@python -m facemask.experiments.study study.yaml docs/study.md docs/study.png
 
 bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"

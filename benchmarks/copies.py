@@ -10,7 +10,7 @@ import time
 import numpy as np
 from PIL import Image, ImageOps
 
-from facemask.duplicates import fingerprint, groups
+from facemask.data.near_duplicates import fingerprint, groups
 
 SIDE = 64
 SIZES = (1_000, 5_000, 20_000, 100_000)

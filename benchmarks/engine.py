@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facemask import shards, tflite
+from facemask.data import shards
+from facemask.engines import litert
 
 BATCHES = (1, 32, 128)
 REPEATS = 5
@@ -39,7 +40,7 @@ def main() -> None:
 
     backbone = keras.saving.load_model(arguments.backbone)
     pixels = np.array(shards.array(arguments.source, "test"))
-    trunk = tflite.convert(tflite.freeze(backbone), "float32")
+    trunk = litert.convert(litert.freeze(backbone), "float32")
     alone = pixels[:30]
     predict = functools.partial(backbone.predict, verbose=0)
     rates = [rate(functools.partial(predict, pixels, batch_size=size), len(pixels)) for size in BATCHES]
@@ -49,9 +50,9 @@ def main() -> None:
         os.environ["LOKY_MAX_CPU_COUNT"] = threads
         if not threads:
             del os.environ["LOKY_MAX_CPU_COUNT"]
-        found[f"litert_{threads or 'all'}"] = rate(lambda: list(tflite.run(trunk, pixels, "")), len(pixels))
-    for variant in tflite.VARIANTS:
-        found[f"{variant}_milliseconds"] = tflite.latency(
+        found[f"litert_{threads or 'all'}"] = rate(lambda: list(litert.run(trunk, pixels, "")), len(pixels))
+    for variant in litert.VARIANTS:
+        found[f"{variant}_milliseconds"] = litert.latency(
             (arguments.folder / f"{variant}.tflite").read_bytes(), pixels[0]
         )
     print(json.dumps(found))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from facemask import annotations, images
-from facemask.archive import Archive, simple
-from facemask.boxes import matches
-from facemask.classifier import Classifier
-from facemask.commands import sizes
-from facemask.detectors import Face, open_detector
-from facemask.recognition import classify
-from facemask.stopwatch import Stopwatch
+from facemask.data import images, pascal_voc
+from facemask.data.archive import Archive, simple
+from facemask.data.boxes import matches
+from facemask.inference.classifier import Classifier
+from facemask.inference.commands import sizes
+from facemask.inference.detectors import Face, open_detector
+from facemask.inference.recognition import classify
+from facemask.inference.stopwatch import Stopwatch
 from stages.survey import paired
 
 LEAST_OVERLAP = 0.5
@@ -28,7 +28,7 @@ def scenes(path: Path, count: int):
         marked = [pair for pair in paired(archive) if pair[1]]
         for number in np.linspace(0, len(marked) - 1, min(count, len(marked))).round().astype(int):
             photo, annotation = marked[number]
-            yield np.asarray(images.decode(archive.read(photo))), annotations.parse(archive.read(annotation))
+            yield np.asarray(images.decode(archive.read(photo))), pascal_voc.parse(archive.read(annotation))
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 """`python -m facemask` is the console script `facemask`."""
 
-from facemask.commands import main
+from facemask.inference.commands import main
 
 main()

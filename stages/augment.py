@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from facemask import cli, figures, images, parallel, params, shards
-from facemask.archive import Archive, by_source
-from facemask.params import Augment, Params
-from facemask.reproducible import replacing
+from facemask.core import cli, params
+from facemask.core.files import replacing
+from facemask.core.params import Augment, Params
+from facemask.data import images, shards
+from facemask.data.archive import Archive, by_source
+from facemask.engines import parallel
+from facemask.evaluation import figures
 
 FACES_A_TASK = 64
 SHEET_FACES, SHEET_COPIES = 5, 6

@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from facemask import cli, params
-from facemask.params import Params
-from facemask.reproducible import write_text
+from facemask.core import cli, params
+from facemask.core.files import write_text
+from facemask.core.params import Params
 
 WORST = 5
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "scikit-learn")

@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from facemask import cli, decision, figures, params, scores, shards, tflite, tracking
-from facemask.reproducible import replacing, write_csv, write_json
+from facemask.core import cli, params
+from facemask.core.files import replacing, write_csv, write_json
+from facemask.data import shards
+from facemask.engines import litert
+from facemask.evaluation import decision, figures, metrics
+from facemask.experiments import tracking
 
 GRID_PHOTOS = 20
 
@@ -67,15 +71,15 @@ def main(
     with replacing(folder) as partial:
         partial.mkdir()
         for split in shards.examined(source):
-            probabilities = np.concatenate(list(tflite.run(trained_part, shards.array(inputs, split), split)))
+            probabilities = np.concatenate(list(litert.run(trained_part, shards.array(inputs, split), split)))
             predicted = decision.decide(probabilities, classes, rule["label"], rule["threshold"])
             rows, labels = shards.rows(source, split), shards.labels(source, split, classes)
-            results[split] = scores.score(labels, probabilities, predicted, rows.group, classes, settings.seed)
+            results[split] = metrics.score(labels, probabilities, predicted, rows.group, classes, settings.seed)
             tables[split] = tabulate(rows, probabilities, predicted, classes)
             figures.confusion_matrix(labels, predicted, classes, split, partial / f"{split}_confusion_matrix.png")
             figures.roc(labels, probabilities, classes, split, partial / f"{split}_roc.png")
             figures.precision_recall(labels, probabilities, classes, split, partial / f"{split}_precision_recall.png")
-            figures.reliability(scores.reliability(labels, probabilities), split, partial / f"{split}_reliability.png")
+            figures.reliability(metrics.reliability(labels, probabilities), split, partial / f"{split}_reliability.png")
             draw_photos(tables[split], shards.array(source, split), split, settings.seed, partial)
     report = pd.DataFrame.from_dict(results["test"]["per_class"], orient="index").rename_axis("class").reset_index()
     elsewhere = {split: result for split, result in results.items() if split != "test"}

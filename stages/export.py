@@ -13,10 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask import cli, models, params, shards, tflite, tracking
-from facemask.decision import decide
-from facemask.errors import UserError
-from facemask.reproducible import prepare_tensorflow, replacing, write_json
+from facemask import networks
+from facemask.core import cli, params
+from facemask.core.errors import UserError
+from facemask.core.files import prepare_tensorflow, replacing, write_json
+from facemask.data import shards
+from facemask.engines import litert
+from facemask.evaluation.decision import decide
+from facemask.experiments import tracking
 
 
 def calibration(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -62,7 +66,7 @@ def main(
 ) -> None:
     settings = params.load()
     prepare_tensorflow(settings.seed, settings.threads)
-    model = models.load(model_file)
+    model = networks.load(model_file)
     classes = shards.read_labels(labels_file)
     rule = json.loads(decision_file.read_text())
     evaluated = pd.read_csv(predictions_file)
@@ -70,7 +74,7 @@ def main(
     original = evaluated.predicted.map(classes.index).to_numpy()
     pixels, labels = shards.array(source, "test"), shards.labels(source, "test", classes)
     photos = calibration(shards.array(source, "train"), settings.export.calibration_images, settings.seed)
-    frozen, results, latencies = tflite.freeze(model), {}, {}
+    frozen, results, latencies = litert.freeze(model), {}, {}
     with replacing(folder) as partial:
         partial.mkdir()
         (partial / labels_file.name).write_bytes(labels_file.read_bytes())
@@ -78,14 +82,14 @@ def main(
             partial / decision_file.name,
             rule | {"margin": settings.survey.margin, "least_side": settings.survey.min_size},
         )
-        for variant in tflite.VARIANTS:
-            converted = tflite.convert(frozen, variant, photos)
+        for variant in litert.VARIANTS:
+            converted = litert.convert(frozen, variant, photos)
             (partial / f"{variant}.tflite").write_bytes(converted)
-            probabilities = np.concatenate(list(tflite.run(converted, pixels, variant)))
+            probabilities = np.concatenate(list(litert.run(converted, pixels, variant)))
             predicted = decide(probabilities, classes, rule["label"], rule["threshold"])
             compared = compare(probabilities, predicted, expected, original, labels)
             results[variant] = compared | {"bytes": len(converted)}
-            latencies[variant] = tflite.latency(converted, pixels[0])
+            latencies[variant] = litert.latency(converted, pixels[0])
         gate(results, settings.export.max_accuracy_drop)
     write_json(comparison, results)
     print(pd.DataFrame(results).T.assign(milliseconds=latencies).to_string())

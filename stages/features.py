@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from facemask import cli, models, params, shards, tflite
-from facemask.reproducible import prepare_tensorflow, replacing, save_model
+from facemask import networks
+from facemask.core import cli, params
+from facemask.core.files import prepare_tensorflow, replacing, save_model
+from facemask.data import shards
+from facemask.engines import litert
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +30,7 @@ GPU_BATCH = 256
 
 def on_processors(trunk: "keras.Model") -> Engine:
     """The trunk in LiteRT, one thread a core."""
-    return functools.partial(tflite.run, tflite.convert(tflite.freeze(trunk), "float32"))
+    return functools.partial(litert.run, litert.convert(litert.freeze(trunk), "float32"))
 
 
 def on_gpu(trunk: "keras.Model") -> Engine:
@@ -54,8 +57,8 @@ def apply(trunk: "keras.Model", source: Path, folder: Path) -> None:
 def main(source: Path, backbone_file: Path, features: Path) -> None:
     settings = params.load()
     prepare_tensorflow(settings.seed, settings.threads)
-    backbone = models.build_backbone(settings)
-    trunk, _ = models.cut(backbone, settings.train_from)
+    backbone = networks.build_backbone(settings)
+    trunk, _ = networks.cut(backbone, settings.train_from)
     save_model(backbone, backbone_file)
     with replacing(features) as partial:
         partial.mkdir()

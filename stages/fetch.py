@@ -6,9 +6,9 @@ from. Everything after this stage works without a network.
 
 from pathlib import Path
 
-from facemask import cli, params
-from facemask.reproducible import remove, write_json, write_text
-from facemask.sources import obtain
+from facemask.core import cli, params
+from facemask.core.files import remove, write_json, write_text
+from facemask.data.sources import obtain
 
 
 def main(raw: Path, contents: Path, source: Path) -> None:

@@ -5,9 +5,9 @@ Reads the sources that params names; writes a folder with NAME.zip and NAME.json
 
 from pathlib import Path
 
-from facemask import cli, params
-from facemask.reproducible import replacing, write_json
-from facemask.sources import obtain
+from facemask.core import cli, params
+from facemask.core.files import replacing, write_json
+from facemask.data.sources import obtain
 
 
 def main(folder: Path) -> None:

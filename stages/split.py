@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask import cli, params
-from facemask.archive import simple
-from facemask.errors import UserError
-from facemask.params import Other, Split
-from facemask.reproducible import write_csv, write_json
-from facemask.shards import SPLITS, TEXT
+from facemask.core import cli, params
+from facemask.core.errors import UserError
+from facemask.core.files import write_csv, write_json
+from facemask.core.params import Other, Split
+from facemask.data.archive import simple
+from facemask.data.shards import SPLITS, TEXT
 
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "trainset": "train",

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask import annotations, cli, duplicates, figures, images, parallel, params
-from facemask.archive import Archive, by_source, simple
-from facemask.boxes import Box
-from facemask.errors import UserError
-from facemask.params import Survey
-from facemask.reproducible import write_csv
+from facemask.core import cli, params
+from facemask.core.errors import UserError
+from facemask.core.files import write_csv
+from facemask.core.params import Survey
+from facemask.data import images, near_duplicates, pascal_voc
+from facemask.data.archive import Archive, by_source, simple
+from facemask.data.boxes import Box
+from facemask.engines import parallel
+from facemask.evaluation import figures
 
 PHOTOS_A_TASK = 64
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
@@ -58,8 +61,8 @@ def examine(
             continue
         try:
             content = archive.read(member)
-            image = images.decode(content, at_least=None if annotation else duplicates.SIDE)
-            marked = annotations.parse(archive.read(annotation)) if annotation else [(label, Box(0, 0, 0, 0))]
+            image = images.decode(content, at_least=None if annotation else near_duplicates.SIDE)
+            marked = pascal_voc.parse(archive.read(annotation)) if annotation else [(label, Box(0, 0, 0, 0))]
         except (images.ImageError, UserError) as error:
             rejects.append((member, "unreadable", str(error)))
             continue
@@ -77,7 +80,7 @@ def examine(
                 region = box.widened(survey.margin, image.width, image.height)
                 face = image.crop(region) if annotation else image
                 found = {"member": member, "label": label, "sha256": digest}
-                faces.append(found | region._asdict() | {"fingerprint": duplicates.fingerprint(face)})
+                faces.append(found | region._asdict() | {"fingerprint": near_duplicates.fingerprint(face)})
     return faces, rejects
 
 
@@ -146,10 +149,10 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
 
 def grouped(faces: pd.DataFrame, fingerprints: np.ndarray, distance: int) -> pd.Series:
     """The group of every face: the beginning of the smallest sha256 in it, whatever the order of the faces."""
-    near = duplicates.groups(fingerprints, distance) if distance else np.arange(len(faces))
+    near = near_duplicates.groups(fingerprints, distance) if distance else np.arange(len(faces))
     scene = faces.groupby(["source", "member"], sort=False).ngroup().to_numpy()
     exact = faces.groupby("sha256", sort=False).ngroup().to_numpy()
-    numbers = duplicates.merged(near, scene, exact)
+    numbers = near_duplicates.merged(near, scene, exact)
     return faces.sha256.groupby(numbers).transform("min").str[:16]
 
 

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from facemask import cli, decision, figures, models, params, shards, tflite, tracking
-from facemask.params import Decision, Params
-from facemask.reproducible import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
+from facemask import networks
+from facemask.core import cli, params
+from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
+from facemask.core.params import Decision, Params
+from facemask.data import shards
+from facemask.engines import litert
+from facemask.evaluation import decision, figures
+from facemask.experiments import tracking
 
 if TYPE_CHECKING:
     import keras
@@ -108,7 +113,7 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Params)
 
 def calibrate(trainable: "keras.Model", inputs: np.ndarray, labels: np.ndarray, batch_size: int) -> float:
     """Divide the logits, in place, by the temperature that validation asks for; returns it."""
-    found = decision.temperature(labels, models.predict(trainable, inputs, batch_size))
+    found = decision.temperature(labels, networks.predict(trainable, inputs, batch_size))
     last = trainable.get_layer("probabilities")
     last.set_weights([weight / found for weight in last.get_weights()])
     return found
@@ -143,20 +148,20 @@ def main(
     train, validation = (
         (shards.array(inputs, split), shards.labels(source, split, classes)) for split in ("train", "validation")
     )
-    trunk, top = models.cut(models.load(backbone_file), settings.train_from)
-    trainable = models.build_trainable(
+    trunk, top = networks.cut(networks.load(backbone_file), settings.train_from)
+    trainable = networks.build_trainable(
         top, train[0].shape[1:], train[0].dtype.name, settings.head, len(classes), settings.weights != "none"
     )
     start = time.perf_counter()
     history = fit(trainable, train, validation, settings)
     seconds = time.perf_counter() - start
     found = calibrate(trainable, *validation, settings.batch_size) if settings.decision.calibrate else None
-    probabilities = models.predict(trainable, validation[0], settings.batch_size)
+    probabilities = networks.predict(trainable, validation[0], settings.batch_size)
     chosen = rule(validation[1], probabilities, classes, settings.decision)
-    model = models.join(trunk, trainable, settings.image_size)
+    model = networks.join(trunk, trainable, settings.image_size)
     save_model(model, model_file)
     with replacing(trained_file) as partial:
-        partial.write_bytes(tflite.convert(tflite.freeze(trainable), "float32"))
+        partial.write_bytes(litert.convert(litert.freeze(trainable), "float32"))
     write_text(labels_file, "".join(f"{label}\n" for label in classes))
     write_json(decision_file, chosen | {"temperature": found})
     write_csv(history_file, history)

@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 
-from facemask.archive import write_archive
-from facemask.sources import demo
+from facemask.data.archive import write_archive
+from facemask.data.sources import demo
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -183,14 +183,15 @@ def commit(folder: Path, message: str) -> None:
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory) -> Path:
     """Weights for a tiny network, random but from a file: what is behind a cut needs some."""
-    from facemask import models, params
-    from facemask.reproducible import prepare_tensorflow
+    from facemask import networks
+    from facemask.core import params
+    from facemask.core.files import prepare_tensorflow
 
     folder = tmp_path_factory.mktemp("pretrained")
     write_params(folder)
     settings = params.load(folder / "params.yaml")
     prepare_tensorflow(settings.seed, settings.threads)
-    models.build_backbone(settings).save_weights(folder / "tiny.weights.h5")
+    networks.build_backbone(settings).save_weights(folder / "tiny.weights.h5")
     return folder / "tiny.weights.h5"
 
 

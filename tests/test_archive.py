@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from facemask.archive import Archive, write_archive
-from facemask.errors import UserError
+from facemask.core.errors import UserError
+from facemask.data.archive import Archive, write_archive
 
 RAW = Path("raw.zip")
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from conftest import stage, write_params
 
-from facemask import params, shards
-from facemask.archive import write_archive
-from facemask.sources import demo
+from facemask.core import params
+from facemask.data import shards
+from facemask.data.archive import write_archive
+from facemask.data.sources import demo
 from stages.augment import alter, generator
 
 STILL = {

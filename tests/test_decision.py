@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from facemask.decision import decide, temperature, threshold_for
-from facemask.scores import calibration_error
+from facemask.evaluation.decision import decide, temperature, threshold_for
+from facemask.evaluation.metrics import calibration_error
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from facemask.images import decode
-from facemask.sources import demo
+from facemask.data.images import decode
+from facemask.data.sources import demo
 
 
 def test_a_face_is_the_same_every_time_it_is_drawn():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemask.boxes import Box
-from facemask.detectors import Face, open_detector, yunet
-from facemask.errors import UserError
+from facemask.core.errors import UserError
+from facemask.data.boxes import Box
+from facemask.inference.detectors import Face, open_detector, yunet
 
 
 @contextmanager

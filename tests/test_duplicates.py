@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from facemask import images
-from facemask.duplicates import PARTS, SIDE, WINDOW, fingerprint, groups, neighbours
-from facemask.sources.demo import draw_member
+from facemask.data import images
+from facemask.data.near_duplicates import PARTS, SIDE, WINDOW, fingerprint, groups, neighbours
+from facemask.data.sources.demo import draw_member
 
 DISTANCE = 32
 FACES = 150

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from conftest import commit, shell
 
-from facemask import experiments
-from facemask.errors import UserError
+from facemask.core.errors import UserError
+from facemask.experiments import dvc
 
 pytestmark = pytest.mark.slow
 
@@ -55,14 +55,14 @@ def test_an_experiment_in_a_dirty_workspace_takes_the_change_and_keeps_it(copy, 
     shell("dvc", "exp", "run", "--name", "dirty", "--set-param", "lr=1e-4", cwd=copy)
     assert code.read_text().endswith("# changed\n")
     assert rows(copy)["dirty"] >= WHOLE
-    assert shell("git", "show", f"{experiments.commit_of('dirty')}:stages/train.py", cwd=copy).endswith("# changed\n")
+    assert shell("git", "show", f"{dvc.commit_of('dirty')}:stages/train.py", cwd=copy).endswith("# changed\n")
 
 
 def test_apply_branch_remove_and_collect_leave_runs_as_they_are(copy, monkeypatch):
     monkeypatch.chdir(copy)
     shell("dvc", "exp", "run", "--temp", "--name", "try", "--set-param", "lr=1e-4", cwd=copy)
     recorded = rows(copy)
-    made = experiments.run_of("try").info.run_id
+    made = dvc.run_of("try").info.run_id
     shell("dvc", "exp", "apply", "try", cwd=copy)
     assert "up to date" in shell("dvc", "repro", cwd=copy)
     shell("dvc", "exp", "branch", "try", "kept", cwd=copy)
@@ -70,9 +70,9 @@ def test_apply_branch_remove_and_collect_leave_runs_as_they_are(copy, monkeypatc
     shell("dvc", "exp", "remove", "--rev", "HEAD~1", cwd=copy)
     shell("dvc", "gc", "--all-branches", "--force", cwd=copy)
     assert rows(copy) == recorded
-    assert experiments.run_of("kept").info.run_id == experiments.run_of("HEAD").info.run_id == made
+    assert dvc.run_of("kept").info.run_id == dvc.run_of("HEAD").info.run_id == made
     with pytest.raises(UserError, match="there is no experiment or revision try"):
-        experiments.run_of("try")
+        dvc.run_of("try")
 
 
 def test_a_killed_experiment_of_the_queue_leaves_no_half_row_and_the_next_is_whole(copy):

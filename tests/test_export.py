@@ -8,8 +8,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import HEAD_ONLY, shell, stage, write_params
 
-from facemask.errors import UserError
-from facemask.tflite import VARIANTS
+from facemask.core.errors import UserError
+from facemask.engines.litert import VARIANTS
 from stages.export import calibration, gate
 
 

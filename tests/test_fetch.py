@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conftest import stage, write_params
 
-from facemask.archive import write_archive
+from facemask.data.archive import write_archive
 
 PHOTOS = [("with_mask/a.jpg", b"photo a"), ("without_mask/b.jpg", b"photo b")]
 RAW = Path("raw.zip")

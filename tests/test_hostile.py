@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, write_params
 from PIL import Image
 
-from facemask.archive import write_archive
+from facemask.data.archive import write_archive
 
 GIGABYTE = 2**30
 OUTPUTS = {"fetch": ("raw.zip", "contents.csv", "source.json"), "survey": ("faces.csv", "rejects.csv", "groups.png")}

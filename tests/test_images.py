@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemask.images import ImageError, decode, resize
+from facemask.data.images import ImageError, decode, resize
 
 
 def picture(height: int = 24, width: int = 36) -> np.ndarray:

@@ -12,8 +12,8 @@ import yaml
 from conftest import ROOT, checkout, shell, stage, write_params
 from loopback import SIGNATURE, Kaggle, kaggle
 
-from facemask.archive import write_archive
-from facemask.sources import demo
+from facemask.data.archive import write_archive
+from facemask.data.sources import demo
 
 OUTPUTS = ("raw.zip", "contents.csv", "source.json")
 HANDLE = "someone/masks/2"

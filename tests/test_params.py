@@ -6,8 +6,8 @@ import pytest
 import yaml
 from conftest import ROOT, write_params
 
-from facemask import params
-from facemask.errors import UserError
+from facemask.core import params
+from facemask.core.errors import UserError
 
 
 @pytest.mark.parametrize("written", ["1e-05", "1e-5", "3e-5", "0.00001", "1.0e-05"])

@@ -16,8 +16,8 @@ import pytest
 from conftest import ROOT, draw_photos, facemask, with_rule
 from PIL import Image
 
-from facemask import tflite
-from facemask.images import decode, resize
+from facemask.data.images import decode, resize
+from facemask.engines import litert
 
 HEAVY = ("tensorflow", "dvc", "mlflow", "pandas", "sklearn")
 
@@ -34,7 +34,7 @@ def whole(*words, model: Path) -> subprocess.CompletedProcess:
 def test_the_predictor_sees_the_bits_that_the_pipeline_sees(exported):
     [photo] = draw_photos(Path("photos"), 1)
     file = exported / "float32.tflite"
-    [expected] = tflite.Runner(file.read_bytes())(resize(decode(photo.read_bytes()), 32)[None])
+    [expected] = litert.Runner(file.read_bytes())(resize(decode(photo.read_bytes()), 32)[None])
     [result] = lines(whole(photo, "--format", "json", model=file))
     [face] = result["faces"]
     classes = (exported / "labels.txt").read_text().splitlines()

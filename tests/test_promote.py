@@ -15,14 +15,14 @@ import requests
 from conftest import ROOT, commit, free_port, shell
 from mlflow.tracking import MlflowClient
 
-from facemask import shards
+from facemask.data import shards
 
 pytestmark = pytest.mark.slow
 
 
 def promote(folder: Path, name: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "facemask.promote", name],
+        [sys.executable, "-m", "facemask.experiments.promote", name],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -18,13 +18,15 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from sklearn import metrics
+from sklearn import metrics as sklearn_metrics
 
-from facemask import decision, duplicates, params, scores
-from facemask.archive import Archive
-from facemask.errors import UserError
-from facemask.reproducible import write_json
-from facemask.shards import SPLITS
+from facemask.core import params
+from facemask.core.errors import UserError
+from facemask.core.files import write_json
+from facemask.data import near_duplicates
+from facemask.data.archive import Archive
+from facemask.data.shards import SPLITS
+from facemask.evaluation import decision, metrics
 from stages.augment import alter
 from stages.split import assign, place
 
@@ -375,7 +377,7 @@ def fingerprints(draw: st.DrawFn) -> np.ndarray:
             st.tuples(st.integers(0, 2), st.booleans(), st.lists(st.integers(0, BITS - 1), max_size=30)), max_size=12
         )
     ):
-        row = BASES[base] ^ (duplicates.MIRROR * BASES[base].any(axis=1, keepdims=True) * mirrored)
+        row = BASES[base] ^ (near_duplicates.MIRROR * BASES[base].any(axis=1, keepdims=True) * mirrored)
         for bit in turned:
             row.reshape(-1)[bit // 16] ^= 1 << bit % 16
         rows.append(row)
@@ -390,7 +392,7 @@ def compared_one_by_one(prints: np.ndarray, distance: int) -> np.ndarray:
     """Which photos are copies, or copies of copies, by the definition: every pair, every part, mirrored or not."""
     seen = prints.any(axis=2)
     near = np.eye(len(prints), dtype=bool)
-    for mirror in (0, duplicates.MIRROR):
+    for mirror in (0, near_duplicates.MIRROR):
         differing = np.bitwise_count(prints[:, None] ^ prints[None] ^ np.uint16(mirror)).sum(axis=3)
         near |= ((differing <= distance) & seen[:, None] & seen[None]).any(axis=2)
     for _ in prints:
@@ -400,14 +402,14 @@ def compared_one_by_one(prints: np.ndarray, distance: int) -> np.ndarray:
 
 @given(fingerprints(), st.integers(0, 15))
 def test_copies_of_copies_are_found_as_if_every_pair_was_compared(prints, distance):
-    assert (together(duplicates.groups(prints, distance)) == compared_one_by_one(prints, distance)).all()
+    assert (together(near_duplicates.groups(prints, distance)) == compared_one_by_one(prints, distance)).all()
 
 
 @given(fingerprints(), st.integers(0, 80), SEEDS)
 def test_who_is_whose_copy_does_not_depend_on_the_order(prints, distance, seed):
     order = np.random.default_rng(seed).permutation(len(prints))
-    expected = together(duplicates.groups(prints, distance))[np.ix_(order, order)]
-    assert (together(duplicates.groups(prints[order], distance)) == expected).all()
+    expected = together(near_duplicates.groups(prints, distance))[np.ix_(order, order)]
+    assert (together(near_duplicates.groups(prints[order], distance)) == expected).all()
 
 
 NUMBERINGS = st.integers(1, 12).flatmap(
@@ -422,7 +424,7 @@ def test_merged_groups_join_what_any_numbering_joins_and_nothing_else(numberings
     expected = sum(together(numbering) for numbering in numberings) > 0
     for _ in numberings[0]:
         expected = expected @ expected
-    assert (together(duplicates.merged(*numberings)) == expected).all()
+    assert (together(near_duplicates.merged(*numberings)) == expected).all()
 
 
 # --- scores
@@ -474,12 +476,12 @@ def test_a_decision_is_the_likeliest_class_that_the_threshold_leaves(drawn, thre
 def test_a_summary_says_what_scikit_learn_says(drawn):
     labels, probabilities, predicted = drawn
     classes = range(probabilities.shape[1])
-    ours = scores.summary(metrics.confusion_matrix(labels, predicted, labels=classes))
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+    ours = metrics.summary(sklearn_metrics.confusion_matrix(labels, predicted, labels=classes))
+    precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(
         labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
     )
     expected = {
-        "accuracy": metrics.accuracy_score(labels, predicted),
+        "accuracy": sklearn_metrics.accuracy_score(labels, predicted),
         "balanced_accuracy": recall, "precision": precision, "recall": recall, "f1": f1,
     }  # fmt: skip
     assert ours == pytest.approx(expected)
@@ -491,8 +493,8 @@ def test_the_headline_is_the_summary_and_lies_in_its_interval(drawn, seed):
     labels, probabilities, predicted = drawn
     assume(len(np.unique(labels)) > 1)
     names = [f"class {index}" for index in range(probabilities.shape[1])]
-    result = scores.score(labels, probabilities, predicted, np.arange(len(labels)), names, seed)
-    summary = scores.summary(metrics.confusion_matrix(labels, predicted, labels=range(len(names))))
+    result = metrics.score(labels, probabilities, predicted, np.arange(len(labels)), names, seed)
+    summary = metrics.summary(sklearn_metrics.confusion_matrix(labels, predicted, labels=range(len(names))))
     assert {name: result[name] for name in summary} == pytest.approx(summary)
     assert 0 <= result["calibration_error"] <= 1
     json.dumps(result, allow_nan=False)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import HEAD_ONLY, checkout, draw_scenes, shell, stage, words_of, write_params
 
-from facemask import shards
-from facemask.sources import demo
+from facemask.data import shards
+from facemask.data.sources import demo
 
 THREADS_TOLERANCE = 0.05  # of a probability, when all of the tiny network was trained on 1 thread and on 2
 SEEN_TOGETHER = {

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from facemask.scores import (
+from facemask.evaluation.metrics import (
     intervals,
     reliability,
     report,
 )
-from facemask.scores import score as score_all
+from facemask.evaluation.metrics import score as score_all
 
 CLASSES = ["bare", "masked"]
 LABELS = np.array([0, 0, 0, 0, 1, 1])

@@ -15,11 +15,12 @@ import pytest
 from conftest import ROOT, free_port, shell, stage, tracking_server, words_of, write_params
 from loopback import kaggle
 
-from facemask import models, shards
-from facemask.archive import write_archive
-from facemask.errors import UserError
-from facemask.reproducible import remove
-from facemask.sources import demo
+from facemask import networks
+from facemask.core.errors import UserError
+from facemask.core.files import remove
+from facemask.data import shards
+from facemask.data.archive import write_archive
+from facemask.data.sources import demo
 
 CODE = [file for folder in ("facemask", "stages", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -118,7 +119,7 @@ def hostile_models(tmp_path_factory) -> dict[str, Path]:
 )
 def test_a_model_is_data_or_refused_in_one_line(hostile_models, name, reason, tmp_path):
     with pytest.raises(UserError) as caught:
-        models.load(hostile_models[name])
+        networks.load(hostile_models[name])
     assert reason in str(caught.value)
     assert f"{name}.keras" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -12,10 +12,10 @@ import pytest
 from conftest import stage, write_params
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from facemask import params
-from facemask.archive import write_archive
-from facemask.errors import UserError
-from facemask.sources import demo
+from facemask.core import params
+from facemask.core.errors import UserError
+from facemask.data.archive import write_archive
+from facemask.data.sources import demo
 from stages.split import amounts, assign, deal, given_split, leaked, place
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from conftest import ROOT, commit, shell
 
-from facemask import study
-from facemask.errors import UserError
+from facemask.core.errors import UserError
+from facemask.experiments import study
 
 NAN = float("nan")
 
@@ -56,7 +56,7 @@ def test_what_mlflow_does_not_know_and_what_failed_leave_cells_empty():
 def test_the_committed_study_is_on_top_of_its_preset():
     from conftest import changed
 
-    from facemask.params import Params
+    from facemask.core.params import Params
 
     preset = (ROOT / "presets/archive.yaml").read_text()
     for name, changes in study.load(ROOT / "study.yaml").items():
@@ -73,7 +73,7 @@ def test_a_file_that_is_no_study_is_one_line(content, tmp_path):
         study.load(tmp_path / "study.yaml")
 
 
-COMMAND = [sys.executable, "-m", "facemask.study", "study.yaml", "docs/study.md", "docs/study.png"]
+COMMAND = [sys.executable, "-m", "facemask.experiments.study", "study.yaml", "docs/study.md", "docs/study.png"]
 TINY_STUDY = {
     "slow-lr": ["lr=1e-4"],
     "no-such-layer": ["train_from=block_99"],

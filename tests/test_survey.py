@@ -8,11 +8,11 @@ import pytest
 from conftest import marked, stage, write_params
 from test_split import encoded, photo
 
-from facemask.annotations import Box, parse
-from facemask.archive import simple, write_archive
-from facemask.errors import UserError
-from facemask.images import cut_out
-from facemask.sources import demo
+from facemask.core.errors import UserError
+from facemask.data.archive import simple, write_archive
+from facemask.data.images import cut_out
+from facemask.data.pascal_voc import Box, parse
+from facemask.data.sources import demo
 from stages.survey import folder_class
 
 OUTPUTS = ("faces.csv", "rejects.csv", "groups.png")

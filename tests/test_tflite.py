@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from conftest import write_params
 
-from facemask import models, params, tflite
-from facemask.reproducible import prepare_tensorflow
+from facemask import networks
+from facemask.core import params
+from facemask.core.files import prepare_tensorflow
+from facemask.engines import litert
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,7 @@ def frozen(tmp_path_factory):
     write_params(folder)
     settings = params.load(folder / "params.yaml")
     prepare_tensorflow(settings.seed, settings.threads)
-    return tflite.freeze(models.build_backbone(settings))
+    return litert.freeze(networks.build_backbone(settings))
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +27,23 @@ def pixels():
 
 
 def test_workers_and_neighbours_do_not_change_a_bit(frozen, pixels, monkeypatch):
-    converted = tflite.convert(frozen, "float32")
+    converted = litert.convert(frozen, "float32")
     results = []
     for workers in ("1", "3"):
         monkeypatch.setitem(os.environ, "LOKY_MAX_CPU_COUNT", workers)
-        results.append(np.concatenate(list(tflite.run(converted, pixels, "test"))))
-    alone = tflite.Runner(converted)(pixels[50:51])
+        results.append(np.concatenate(list(litert.run(converted, pixels, "test"))))
+    alone = litert.Runner(converted)(pixels[50:51])
     assert results[0].tobytes() == results[1].tobytes()
     assert alone.tobytes() == results[0][50:51].tobytes()
 
 
-@pytest.mark.parametrize("variant", tflite.VARIANTS)
+@pytest.mark.parametrize("variant", litert.VARIANTS)
 def test_conversion_has_the_same_bytes_every_time(variant, frozen, pixels):
-    assert tflite.convert(frozen, variant, pixels[:8]) == tflite.convert(frozen, variant, pixels[:8])
+    assert litert.convert(frozen, variant, pixels[:8]) == litert.convert(frozen, variant, pixels[:8])
 
 
 def test_the_smaller_variants_are_smaller(frozen, pixels):
-    sizes = [len(tflite.convert(frozen, variant, pixels[:8])) for variant in tflite.VARIANTS]
+    sizes = [len(litert.convert(frozen, variant, pixels[:8])) for variant in litert.VARIANTS]
     float32, float16, int8 = sizes
     assert float32 > 1.6 * float16
     assert float16 > 1.2 * int8

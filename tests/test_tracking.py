@@ -8,12 +8,12 @@ import mlflow
 import pytest
 from conftest import ROOT
 
-from facemask import tracking
+from facemask.experiments import tracking
 
 RECORD = """
 import sys
 from pathlib import Path
-from facemask import tracking
+from facemask.experiments import tracking
 model = Path(sys.argv[1])
 tracking.record(model, "evaluate", {"test": {"accuracy": float(sys.argv[2]), "note": "text"}}, [model])
 """

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from facemask.boxes import Box, matches, overlaps
-from facemask.decision import decide
-from facemask.recognition import LabelledFace
-from facemask.tracks import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, Tracker
+from facemask.data.boxes import Box, matches, overlaps
+from facemask.evaluation.decision import decide
+from facemask.inference.recognition import LabelledFace
+from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, Tracker
 
 CLASSES = ["with_mask", "without_mask"]
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from conftest import write_params
 
-from facemask import models, params
-from facemask.params import Head
-from facemask.reproducible import prepare_tensorflow
+from facemask import networks
+from facemask.core import params
+from facemask.core.files import prepare_tensorflow
+from facemask.core.params import Head
 from stages.train import batches, class_weights, fit
 
 
@@ -27,7 +28,7 @@ def features(count: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.
 
 
 def head(units: list[int]):
-    return models.build_trainable(None, (16,), "float32", Head(units=units, dropout=[0.2] * len(units)), 3, True)
+    return networks.build_trainable(None, (16,), "float32", Head(units=units, dropout=[0.2] * len(units)), 3, True)
 
 
 @pytest.mark.parametrize("units", [[], [32], [32, 16]])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT, checkout, commit, shell
 
-from facemask import verify
+from facemask.experiments import verify
 
 DEAR = ("augment", "features", "train", "evaluate", "export", "card")
 
@@ -30,7 +30,7 @@ def short(tmp_path_factory) -> Path:
 def verified(folder: Path, temporary: Path) -> subprocess.CompletedProcess:
     temporary.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "facemask.verify"],
+        [sys.executable, "-m", "facemask.experiments.verify"],
         cwd=folder,
         env={**os.environ, "TMPDIR": str(temporary)},
         capture_output=True,

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_photos, facemask
 
-from facemask.stopwatch import Stopwatch
-from facemask.video import Source
+from facemask.inference.stopwatch import Stopwatch
+from facemask.inference.video import Source
 
 RATE = 25
 
@@ -210,9 +210,9 @@ def test_a_fault_is_one_line(fault, exported):
 def test_four_people_are_seen_to_put_masks_on(real_model, shared):
     """They are bare for the first second; one takes the mask off again and back on; at the end all wear one."""
     video = shared / "data/four_people_masking.mp4"
-    from facemask.classifier import Classifier
-    from facemask.detectors import open_detector
-    from facemask.recognition import Recognizer
+    from facemask.inference.classifier import Classifier
+    from facemask.inference.detectors import open_detector
+    from facemask.inference.recognition import Recognizer
 
     detector = open_detector("yunet", shared / "weights/face_detection_yunet_2023mar.onnx", [320])
     recognize = Recognizer([(detector, Classifier(real_model))])

@@ -90,13 +90,13 @@ def test_scores_on_another_test_split_are_not_held_against_each_other(copy):
     outs = yaml.safe_load(lock)["stages"]["split"]["outs"]
     manifest = next(out["md5"] for out in outs if out["path"] == "data/manifest.csv")
     (copy / "dvc.lock").write_text(lock.replace(manifest, "0" * 32))
-    report = shell(sys.executable, "-m", "facemask.diff", "main", cwd=copy)
+    report = shell(sys.executable, "-m", "facemask.experiments.diff", "main", cwd=copy)
     assert "The manifests differ, so the scores are not held against each other." in report
 
 
 def test_a_branch_that_changes_nothing_is_told_so(copy):
     now = shell("git", "rev-parse", "main", cwd=copy)
-    report = shell(sys.executable, "-m", "facemask.diff", "main", cwd=copy)
+    report = shell(sys.executable, "-m", "facemask.experiments.diff", "main", cwd=copy)
     words = "The model is not worse than is allowed.", "No params differ.", "No metrics differ.", "No figures differ."
     assert report == "\n\n".join([f"### Since main ({now[:7]})", *words]) + "\n"
 

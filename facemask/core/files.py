@@ -1,0 +1,118 @@
+"""The same inputs give the same bytes: seeds, threads, and files that are whole or absent."""
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facemask.core.terminal import silenced
+
+if TYPE_CHECKING:
+    import keras
+    import pandas
+
+DECIMALS = 6
+EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` when the block ends well.
+
+    Works for a file and for a folder. A block that fails leaves `path` as it was, and a
+    leftover of a killed process is cleared by the next one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, former = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.former.partial")
+    remove(partial)
+    try:
+        yield partial
+        if path.is_dir():
+            remove(former)
+            path.replace(former)
+        partial.replace(path)
+        remove(former)
+    finally:
+        remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8, line ends as they are."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode())
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON with sorted keys and floats rounded to `DECIMALS`."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: rounded(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [rounded(part) for part in value]
+        return round(float(value), DECIMALS) if isinstance(value, float) else value
+
+    write_text(path, json.dumps(rounded(content), indent=2, sort_keys=True) + "\n")
+
+
+def write_csv(path: Path, table: "pandas.DataFrame") -> None:
+    """Write a table with floats of `DECIMALS` places and no index."""
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
+
+
+def prepare_tensorflow(seed: int, threads: int) -> None:
+    """Seed TensorFlow and make it deterministic; call before any other use of it.
+
+    The number of threads decides the order of sums, so it is a parameter of the result.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silenced():
+        import keras
+        import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+
+
+def save_model(model: "keras.Model", path: Path) -> None:
+    """Save a model as `.keras` without the dates and memory addresses that Keras writes into the file."""
+    with replacing(path) as partial:
+        saved = partial.with_name(f"{partial.name}.keras")
+        try:
+            model.save(saved)
+            with zipfile.ZipFile(saved) as source, zipfile.ZipFile(partial, "w") as target:
+                for name in sorted(source.namelist()):
+                    content = source.read(name)
+                    if name.endswith(".json"):
+                        content = json.dumps(without_traces(json.loads(content), {}), sort_keys=True).encode()
+                    target.writestr(zipfile.ZipInfo(name, EARLIEST_ZIP_DATE), content)
+        finally:
+            remove(saved)
+
+
+def without_traces(node: Any, numbers: dict[int, int]) -> Any:
+    """A saved model's JSON with its date left out and object addresses replaced by running numbers."""
+    if isinstance(node, list):
+        return [without_traces(part, numbers) for part in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: numbers.setdefault(part, len(numbers)) if key == "shared_object_id" else without_traces(part, numbers)
+        for key, part in node.items()
+        if key != "date_saved"
+    }

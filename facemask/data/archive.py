@@ -1,0 +1,161 @@
+"""Zip files: written the same every time, read with suspicion."""
+
+import contextlib
+import hashlib
+import io
+import mmap
+import re
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from facemask.core.errors import UserError
+from facemask.core.files import EARLIEST_ZIP_DATE, replacing
+
+LITTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
+MAX_MEMBERS = 500_000
+MAX_PHOTO_BYTES = 128 * 2**20
+MAX_RATIO = 200
+BLOCK = 2**20
+
+
+def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write members to a zip whose bytes depend on their names, content and order alone."""
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(name, EARLIEST_ZIP_DATE), content)
+
+
+def objection(member: zipfile.ZipInfo) -> str | None:
+    """Why a member is refused, or None."""
+    name = member.filename
+    path = PurePosixPath(name)
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if not path.parts:
+        return "has no name"
+    if path.is_absolute() or "\\" in name or ":" in path.parts[0]:
+        return "has an absolute path, a backslash or a drive letter"
+    if ".." in path.parts:
+        return "climbs out of the archive with .."
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device, not a file"
+    if member.flag_bits & 0x1:
+        return "is encrypted"
+    if member.file_size > 2**20 and member.file_size > MAX_RATIO * max(1, member.compress_size):
+        return f"unpacks to more than {MAX_RATIO} times its size"
+    return None
+
+
+def member_count(path: Path) -> int:
+    """How many members a zip lists, counted before the list is read: every entry takes memory."""
+    with path.open("rb") as file:
+        if not file.seek(0, io.SEEK_END):
+            return 0
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return sum(1 for _ in re.finditer(rb"PK\x01\x02", content))
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a file that should be a zip of a bearable number of members.
+
+    Raises
+    ------
+    UserError
+        If it is not.
+    """
+    try:
+        if (members := member_count(path)) > MAX_MEMBERS:
+            raise UserError(f"{path.name} has {members:,} members; {MAX_MEMBERS:,} are allowed")
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        with path.open("rb") as file:
+            page = file.read(BLOCK).lstrip().startswith(b"<")
+        fault = "is a web page, not a zip" if page else "is not a zip, or is cut short"
+        raise UserError(f"{path.name} {fault}; get it again") from None
+
+
+class Archive:
+    """A zip whose every member has been checked before the first is read.
+
+    Raises
+    ------
+    UserError
+        On opening, if it is no zip or a member is unsafe; the message names the member.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._zip = open_zip(path)
+        members = [member for member in self._zip.infolist() if not member.filename.endswith("/")]
+        seen: dict[str, zipfile.ZipInfo] = {}
+        for member in members:
+            reason = objection(member)
+            twin = seen.setdefault(member.filename.casefold(), member)
+            if not reason and twin is not member:
+                reason = f"has the same name as {twin.filename!r}"
+            if reason:
+                raise UserError(f"{path.name}: member {member.filename!r} {reason}")
+        if sum(member.compress_size for member in members) > path.stat().st_size:
+            raise UserError(f"{path.name}: its members overlap, so that it unpacks to many times its size")
+        self.names = sorted(
+            member.filename for member in members if not LITTER & set(PurePosixPath(member.filename).parts)
+        )
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._zip.close()
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        """The content of a member, part by part."""
+        try:
+            with self._zip.open(name) as file:
+                while block := file.read(BLOCK):
+                    yield block
+        except Exception as error:  # zipfile lets through whatever its four decompressors raise
+            raise UserError(f"{self.path.name}: member {name!r} cannot be unpacked: {error}") from None
+
+    def read(self, name: str) -> bytes:
+        """The content of a photo.
+
+        Raises
+        ------
+        UserError
+            If it is too large for one, or cannot be unpacked as the archive's own directory says.
+        """
+        size = self._zip.getinfo(name).file_size
+        if size > MAX_PHOTO_BYTES:
+            raise UserError(f"{self.path.name}: member {name!r} has {size:,} bytes; {MAX_PHOTO_BYTES:,} are allowed")
+        return b"".join(self._blocks(name))
+
+    def contents(self) -> Iterator[tuple[str, int, str]]:
+        """Name, bytes and sha256 of every member, in order of name.
+
+        Raises
+        ------
+        UserError
+            If a member cannot be unpacked.
+        """
+        for name in self.names:
+            size, digest = 0, hashlib.sha256()
+            for block in self._blocks(name):
+                size += len(block)
+                digest.update(block)
+            yield name, size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def by_source(raw: Path, others: Path) -> Iterator[dict[str, Archive]]:
+    """The archive of every source, open: `dataset`, and the other datasets by name."""
+    files = {"dataset": raw} | {path.stem: path for path in sorted(others.glob("*.zip"))}
+    with contextlib.ExitStack() as stack:
+        yield {source: stack.enter_context(Archive(path)) for source, path in files.items()}
+
+
+def simple(name: str) -> str:
+    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case."""
+    return re.sub(r"[\W_]", "", name).casefold()

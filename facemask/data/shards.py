@@ -1,0 +1,79 @@
+"""Large arrays on disk: for each split one array with a row a photo, and one table that says which.
+
+A folder of shards holds `SPLIT.npy` and `SPLIT.csv`; a folder of features holds `SPLIT.npy` with
+the same rows. A dataset that is only tested on is a split of its own name. Arrays are memory-mapped,
+so what a stage needs of memory does not grow with them.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from facemask.core.errors import UserError
+from facemask.core.files import write_csv
+
+SPLITS = ("train", "validation", "test")
+TEXT = {"source": str, "member": str, "label": str, "group": str, "sha256": str}
+
+
+def elsewhere(names: Iterable[str]) -> list[str]:
+    """The splits that are other datasets, sorted."""
+    return sorted(set(names) - set(SPLITS))
+
+
+def names(folder: Path) -> list[str]:
+    """The splits in a folder: training, validation and test, then the other datasets."""
+    return [*SPLITS, *elsewhere(path.stem for path in folder.glob("*.npy"))]
+
+
+def examined(folder: Path) -> list[str]:
+    """The splits that no training sees: test, then the other datasets."""
+    return [name for name in names(folder) if name not in ("train", "validation")]
+
+
+def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]) -> None:
+    """Write a split's array from parts of it, each a number of rows, in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    # Written, not memory-mapped: there a full disk would kill the process without a word.
+    with (folder / f"{split}.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype))
+
+
+def array(folder: Path, split: str) -> np.memmap:
+    """A split's array, read-only and memory-mapped.
+
+    Raises
+    ------
+    UserError
+        If the file is no whole array of numbers.
+    """
+    file = folder / f"{split}.npy"
+    try:
+        return np.load(file, mmap_mode="r")
+    except (ValueError, EOFError):
+        raise UserError(f"{file} is no whole array of numbers; make it again with: dvc repro") from None
+
+
+def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
+    """Write the table beside a split's array."""
+    write_csv(folder / f"{split}.csv", rows)
+
+
+def rows(folder: Path, split: str) -> pd.DataFrame:
+    """A split's table: source, member, label, group, copy (0 for the face itself)."""
+    return pd.read_csv(folder / f"{split}.csv", dtype=TEXT, keep_default_na=False)
+
+
+def labels(folder: Path, split: str, classes: list[str]) -> np.ndarray:
+    """A split's labels as indices into classes, int32 (rows,)."""
+    return pd.Categorical(rows(folder, split).label, categories=classes).codes.astype(np.int32)
+
+
+def read_labels(file: Path) -> list[str]:
+    """The classes in the order of the model's outputs, a line each."""
+    return file.read_text(encoding="utf-8").splitlines()

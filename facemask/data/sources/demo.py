@@ -1,0 +1,480 @@
+"""Faces drawn by the project: a three-class dataset that needs no account and no network.
+
+A head is a rough solid: points given in head coordinates (x to the viewer's right, y down,
+z towards the viewer; half a head height is 1) are turned by yaw, pitch and roll and projected.
+So pose, skin, hair, light, background and the kind of mask vary independently, and the only
+thing that tells the classes apart is where the mask sits.
+"""
+
+import io
+from pathlib import Path
+
+import joblib
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from tqdm import tqdm
+
+from facemask.core.params import Dataset
+from facemask.data.archive import write_archive
+
+CLASSES = ("incorrect_mask", "with_mask", "without_mask")
+
+SUPERSAMPLING = 2
+HALF_WIDTH, DEPTH = 0.78, 0.80
+
+SKIN = ("f5e0d0", "f0cdb0", "e6b894", "d29f76", "b98258", "9a6742", "7a4d31", "593725", "3f281c")
+HAIR = ("17120f", "2b1d14", "4a2f1b", "6f4a26", "a3763f", "d6b06a", "8c3b1c", "8d8d90", "d9d6d0")
+CLOTHES = ("1f2a44", "7a1f2b", "35523b", "c9c4b8", "20242a", "b0623a", "5a7d9a", "6a4c7d", "d8b13f")
+WALLS = ("c7ccd1", "8f9ba6", "d9cbb6", "6e7f6a", "a38d7d", "44505c", "b9c8cf", "cdb4ae", "3c3f46")
+SURGICAL = ("9cc7de", "a9d3e6", "eef2f4", "f3f5f5", "b6dccb", "eabfca", "26282b")
+CLOTH = ("20242a", "35507a", "3c6a4f", "6f5285", "e7e3da", "2f7f86", "c23b63", "8fb8d8")
+RESPIRATOR = ("f6f6f3", "ecebe6", "f3efe4", "2a2c2f")
+
+
+def rgb(colour: str) -> np.ndarray:
+    """RRGGBB as float array (3,), 0 to 255."""
+    return np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], float)
+
+
+def curve(points, closed: bool = True, steps: int = 8) -> np.ndarray:
+    """A Catmull-Rom spline through points (n, 2), as a polyline (m, 2)."""
+    points = np.asarray(points, float)
+    if closed:
+        a, b, c, d = (np.roll(points, shift, axis=0) for shift in (1, 0, -1, -2))
+    else:
+        padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
+        a, b, c, d = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
+    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+    a, b, c, d = (p[:, None, :] for p in (a, b, c, d))
+    spline = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    spline = spline.reshape(-1, 2)
+    return spline if closed else np.vstack([spline, points[-1]])
+
+
+def mirrored(right) -> np.ndarray:
+    """Close a shape given by its right half, from top to bottom, by its mirror image."""
+    right = np.asarray(right, float)
+    return np.vstack([right, right[::-1] * (-1, 1)])
+
+
+class Canvas:
+    """A picture drawn larger than it is delivered, so that edges come out smooth."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.side = size * SUPERSAMPLING
+        self.image = Image.new("RGB", (self.side, self.side))
+
+    def stencil(self, points) -> Image.Image:
+        """The inside of a polygon (n, 2), in canvas pixels, as a grey picture of the canvas."""
+        stencil = Image.new("L", self.image.size)
+        ImageDraw.Draw(stencil).polygon([tuple(p) for p in points], fill=255)
+        return stencil
+
+    def fill(self, points, colour, opacity: float = 1.0, blur: float = 0.0, inside: Image.Image | None = None):
+        """Paint a polygon, softly (blur in pixels) if asked, and only inside a stencil if one is given."""
+        tone = tuple(int(v) for v in np.clip(colour, 0, 255))
+        left, top = np.clip(np.floor(np.min(points, axis=0) - 3 * blur), 0, self.side).astype(int)
+        right, bottom = np.clip(np.ceil(np.max(points, axis=0) + 3 * blur) + 1, 0, self.side).astype(int)
+        if left >= right or top >= bottom:
+            return
+        stencil = Image.new("L", (int(right - left), int(bottom - top)))
+        ImageDraw.Draw(stencil).polygon([(x - left, y - top) for x, y in points], fill=round(255 * opacity))
+        if blur:
+            stencil = stencil.filter(ImageFilter.GaussianBlur(blur))
+        box = (int(left), int(top), int(right), int(bottom))
+        if inside is not None:
+            stencil = ImageChops.multiply(stencil, inside.crop(box))
+        self.image.paste(tone, box, stencil)
+
+    def line(self, points, colour, width: float):
+        """Draw a polyline; width in canvas pixels."""
+        tone = tuple(int(v) for v in np.clip(colour, 0, 255))
+        ImageDraw.Draw(self.image).line(
+            [tuple(p) for p in points], fill=tone, width=max(1, round(width)), joint="curve"
+        )
+
+
+class Head:
+    """Where the points of a turned head lie on the canvas."""
+
+    def __init__(self, rng: np.random.Generator, side: int):
+        self.yaw, self.pitch, self.roll = np.radians(rng.uniform((-22, -8, -8), (22, 8, 8)))
+        self.unit = side * rng.uniform(0.36, 0.41)
+        self.centre = np.array([0.5, 0.47]) * side + rng.uniform(-0.025, 0.025, 2) * side
+        self.width = rng.uniform(0.92, 1.06)
+        self.jaw = rng.uniform(0.86, 1.14)
+
+    def place(self, x, y, z) -> np.ndarray:
+        """Canvas positions (n, 2) of points in head coordinates."""
+        x, y, z = np.broadcast_arrays(np.asarray(x, float) * self.width, y, z)
+        x, z = x * np.cos(self.yaw) + z * np.sin(self.yaw), z * np.cos(self.yaw) - x * np.sin(self.yaw)
+        y = y * np.cos(self.pitch) + z * np.sin(self.pitch)
+        x, y = x * np.cos(self.roll) - y * np.sin(self.roll), x * np.sin(self.roll) + y * np.cos(self.roll)
+        return self.centre + self.unit * np.stack([x, y], axis=-1)
+
+    def on_face(self, points, lift: float = 0.0) -> np.ndarray:
+        """Canvas positions of points (n, 2) that lie on the front of the head, lifted off it."""
+        x, y = np.asarray(points, float).T
+        depth = DEPTH * np.sqrt(np.clip(1 - (x / 0.95) ** 2 - (y / 1.35) ** 2, 0.02, 1))
+        return self.place(x, y, depth + lift)
+
+    def silhouette(self, points, depth=0.0) -> np.ndarray:
+        """Canvas positions of an outline, which a turn of the head moves but does not narrow."""
+        x, y = np.asarray(points, float).T
+        return self.place(x / np.cos(self.yaw), y, depth)
+
+    def outline(self) -> np.ndarray:
+        """The outline of skull and jaw."""
+        half = [(0.0, -1.0), (0.40, -0.95), (0.68, -0.66), (0.765, -0.25), (0.75, 0.12)]
+        half += [(0.67 * self.jaw**0.4, 0.48), (0.49 * self.jaw, 0.80), (0.22 * self.jaw, 0.985), (0.0, 1.0)]
+        shape = curve(mirrored(half))
+        chin = np.clip(shape[:, 1], 0, 1) ** 2
+        return self.silhouette(shape, 0.38 * chin)
+
+
+def draw_background(canvas: Canvas, rng: np.random.Generator):
+    """A wall lit from one side, with out-of-focus furniture, windows or lamps before it."""
+    side = canvas.side
+    first, second = rgb(rng.choice(WALLS)), rgb(rng.choice(WALLS))
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[0 : canvas.size, 0 : canvas.size] / canvas.size - 0.5
+    ramp = np.clip(0.5 + (x * np.cos(angle) + y * np.sin(angle)), 0, 1)[..., None]
+    gradient = Image.fromarray((first * (1 - ramp) + second * ramp).astype(np.uint8))
+    canvas.image = gradient.resize((side, side), Image.Resampling.BILINEAR)
+    for _ in range(rng.integers(2, 7)):
+        tone = rgb(rng.choice(WALLS + CLOTHES)) * rng.uniform(0.6, 1.25)
+        centre, extent = rng.uniform(0, side, 2), rng.uniform(0.06, 0.32, 2) * side
+        if rng.random() < 0.5:
+            corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * extent
+        else:
+            t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+            corners = np.stack([np.cos(t), np.sin(t)], axis=1) * extent[0]
+        canvas.fill(centre + corners, tone, opacity=rng.uniform(0.3, 0.8))
+    small = canvas.image.reduce(SUPERSAMPLING)
+    blurred = small.filter(ImageFilter.GaussianBlur(canvas.size * rng.uniform(0.008, 0.03)))
+    canvas.image = blurred.resize((side, side), Image.Resampling.BILINEAR)
+
+
+def draw_body(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray):
+    """Neck and shoulders; they stay upright when the head turns."""
+    cloth = rgb(rng.choice(CLOTHES)) * rng.uniform(0.8, 1.15)
+    x, y = head.place(0, 0.55, 0)
+    u = head.unit
+    neck = [(-0.36, 0), (0.36, 0), (0.42, 0.9), (-0.42, 0.9)]
+    canvas.fill(np.array(neck) * u + (x, y), skin * 0.80)
+    slope, width = rng.uniform(0.10, 0.30), rng.uniform(1.25, 1.6)
+    half = [(0.0, 0.78), (0.36, 0.58), (0.75, 0.66 + slope * 0.4), (width, 0.80 + slope), (width + 0.1, 3.0)]
+    canvas.fill(np.vstack([curve(half, closed=False), curve(half, closed=False)[::-1] * (-1, 1)]) * u + (x, y), cloth)
+    if rng.random() < 0.5:
+        for sign in (-1, 1):
+            collar = [(0, 0.85), (sign * 0.36, 0.55), (sign * 0.52, 0.72), (sign * 0.16, 1.12)]
+            canvas.fill(np.array(collar) * u + (x, y), np.minimum(cloth * 1.25 + 12, 255))
+
+
+def draw_hair_behind(canvas: Canvas, head: Head, hair: np.ndarray, length: float):
+    """Long hair falls behind the head; length is where it ends, in head coordinates."""
+    half = [(0.0, -1.10), (0.50, -1.03), (0.84, -0.62), (0.92, 0.0), (0.90, 0.6 * length), (0.70, length)]
+    canvas.fill(head.silhouette(curve(mirrored(half)), -0.2), hair * 0.72)
+
+
+def draw_ears(canvas: Canvas, head: Head, skin: np.ndarray):
+    """The ears; the far one of a turned head is covered by the head drawn after it."""
+    t = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    for sign in (-1, 1):
+        ear = head.place(sign * (0.79 + 0.09 * np.cos(t)), 0.04 + 0.21 * np.sin(t), -0.06)
+        canvas.fill(ear, skin * 0.90)
+        canvas.fill(head.place(sign * (0.80 + 0.045 * np.cos(t)), 0.04 + 0.13 * np.sin(t), -0.06), skin * 0.74)
+
+
+def draw_skull(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+    """The bare head with its shaded side, blushed cheeks and eye sockets; returns its stencil."""
+    outline = head.outline()
+    canvas.fill(outline, skin)
+    inside = canvas.stencil(outline)
+    blur = head.unit * 0.16
+    light = rng.choice((-1, 1)) * head.unit * rng.uniform(0.35, 0.65)
+    canvas.fill(outline + np.array((light, head.unit * 0.1)), np.minimum(skin * 1.10 + 8, 255), 0.75, blur, inside)
+    canvas.fill(head.on_face(curve([(-0.5, 0.78), (0, 0.70), (0.5, 0.78), (0, 1.15)])), skin * 0.78, 0.5, blur, inside)
+    t = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    for sign in (-1, 1):
+        cheek = np.stack([sign * 0.42 + 0.18 * np.cos(t), 0.32 + 0.13 * np.sin(t)], axis=1)
+        canvas.fill(head.on_face(cheek), skin * (1.06, 0.86, 0.84), 0.45, head.unit * 0.08, inside)
+        socket = np.stack([sign * 0.31 + 0.19 * np.cos(t), -0.06 + 0.12 * np.sin(t)], axis=1)
+        canvas.fill(head.on_face(socket), skin * 0.80, 0.55, head.unit * 0.05, inside)
+    return inside
+
+
+def draw_eyes(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray, hair: np.ndarray):
+    """Eyes, lids and brows."""
+    t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    iris = rgb(rng.choice(("3b2414", "4d3018", "5b7d8f", "4f6b43", "241810")))
+    opening, gaze = rng.uniform(0.05, 0.085), rng.uniform(-0.035, 0.035)
+    raised, thickness = rng.uniform(-0.03, 0.05), rng.uniform(0.025, 0.05)
+    for sign in (-1, 1):
+        eye = np.stack([sign * 0.31 + 0.145 * np.cos(t), opening * np.sin(t)], axis=1)
+        points = head.on_face(eye)
+        canvas.fill(points, (240, 238, 234))
+        white = canvas.stencil(points)
+        for radius, tone in ((0.078, iris), (0.038, (12, 10, 10))):
+            disc = np.stack([sign * 0.31 + gaze + radius * np.cos(t), radius * np.sin(t)], axis=1)
+            canvas.fill(head.on_face(disc), tone, inside=white)
+        glint = np.stack([sign * 0.31 + gaze + 0.028 + 0.016 * np.cos(t), -0.03 + 0.016 * np.sin(t)], axis=1)
+        canvas.fill(head.on_face(glint), (252, 252, 252), inside=white)
+        lid = np.stack(
+            [sign * 0.31 + np.linspace(-0.155, 0.155, 9), -opening * np.sin(np.linspace(0, np.pi, 9))], axis=1
+        )
+        canvas.line(head.on_face(lid), skin * 0.28, head.unit * 0.030)
+        fold = lid * (1, 1.3) - (0, 0.035)
+        canvas.line(head.on_face(fold), skin * 0.66, head.unit * 0.018)
+        top = np.linspace(0.12, 0.50, 7)
+        arch = -0.20 - raised - 0.05 * np.sin(np.linspace(0.3, np.pi, 7))
+        brow = np.vstack(
+            [
+                np.stack([top, arch], 1),
+                np.stack([top, arch + np.linspace(thickness * 1.6, thickness * 0.4, 7)], 1)[::-1],
+            ]
+        )
+        canvas.fill(head.on_face(brow * (sign, 1)), hair * 0.62 + skin * 0.12)
+
+
+def draw_nose(canvas: Canvas, head: Head, skin: np.ndarray, inside: Image.Image):
+    """A lit bridge, a shaded flank, wings and nostrils."""
+    x, y, z = np.array(
+        [(-0.03, 0.02, 0.80), (0.05, 0.02, 0.80), (0.13, 0.36, 1.00), (0.0, 0.43, 1.02), (-0.05, 0.36, 1.02)]
+    ).T
+    canvas.fill(head.place(x, y, z), skin * 0.74, 0.6, head.unit * 0.035, inside)
+    x, y, z = np.array([(-0.03, -0.05, 0.82), (0.03, -0.05, 0.82), (0.075, 0.34, 1.06), (-0.075, 0.34, 1.06)]).T
+    canvas.fill(head.place(x, y, z), np.minimum(skin * 1.12 + 10, 255), 0.75, head.unit * 0.025)
+    for sign in (-1, 1):
+        wing = curve([(0.06, 0.27), (0.145, 0.35), (0.13, 0.42), (0.05, 0.43)]) * (sign, 1)
+        canvas.fill(head.place(*wing.T, 0.90), skin * 0.80, 0.8, head.unit * 0.015)
+        nostril = curve([(0.035, 0.405), (0.095, 0.395), (0.10, 0.43), (0.05, 0.435)]) * (sign, 1)
+        canvas.fill(head.place(*nostril.T, 0.94), skin * 0.33)
+
+
+def draw_mouth(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray):
+    """Lips, closed or open to show teeth."""
+    smile, width = rng.uniform(-0.02, 0.07), rng.uniform(0.21, 0.29)
+    lips = skin * (0.86, 0.58, 0.58) * rng.uniform(0.85, 1.1)
+    gap = rng.choice((0.0, rng.uniform(0.03, 0.09)))
+    y = 0.645
+    upper = [
+        (-width, y - smile),
+        (-0.09, y - 0.055),
+        (0, y - 0.04),
+        (0.09, y - 0.055),
+        (width, y - smile),
+        (0, y + 0.015),
+    ]
+    lower = [(-width, y - smile), (0, y + gap), (width, y - smile), (0.12, y + 0.075 + gap), (-0.12, y + 0.075 + gap)]
+    if gap:
+        canvas.fill(
+            head.on_face(curve([(-width, y - smile), (0, y - 0.01), (width, y - smile), (0, y + gap + 0.02)]), 0.03),
+            (236, 231, 224),
+        )
+    canvas.fill(head.on_face(curve(upper), 0.05), lips * 0.92)
+    canvas.fill(head.on_face(curve(lower), 0.04), np.minimum(lips * 1.12, 255))
+    seam = [(-width, y - smile), (0, y + 0.012), (width, y - smile)]
+    canvas.line(head.on_face(curve(seam, closed=False), 0.05), lips * 0.42, head.unit * 0.016)
+
+
+def draw_glasses(canvas: Canvas, head: Head, rng: np.random.Generator):
+    """Spectacles or sunglasses."""
+    t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    frame = rgb(rng.choice(("141414", "3a2414", "6b6b70", "7a1f2b")))
+    dark, squareness = rng.random() < 0.3, rng.choice((1.0, 0.55))
+    for sign in (-1, 1):
+        x = np.sign(np.cos(t)) * np.abs(np.cos(t)) ** squareness
+        y = np.sign(np.sin(t)) * np.abs(np.sin(t)) ** squareness
+        lens = head.on_face(np.stack([sign * 0.32 + 0.215 * x, 0.01 + 0.155 * y], axis=1), 0.10)
+        canvas.fill(lens, frame * 0.5 if dark else (225, 235, 240), 0.93 if dark else 0.16)
+        canvas.line(np.vstack([lens, lens[:2]]), frame, head.unit * 0.032)
+        canvas.line(head.place(sign * np.array([0.53, 0.80]), -0.03, np.array([0.60, 0.0])), frame, head.unit * 0.03)
+    canvas.line(head.on_face([(-0.11, -0.02), (0, -0.05), (0.11, -0.02)], 0.12), frame, head.unit * 0.03)
+
+
+def draw_hair(canvas: Canvas, head: Head, rng: np.random.Generator, hair: np.ndarray, long: bool):
+    """The hair seen from the front: a hairline over the forehead and sides."""
+    top = 1.06 + rng.uniform(0.0, 0.14)
+    line, side = rng.uniform(-0.66, -0.42), rng.uniform(0.05, 0.5) if long else rng.uniform(-0.35, -0.05)
+    part = rng.uniform(-0.4, 0.4)
+    outer = [
+        (-0.80, side),
+        (-0.84, -0.40),
+        (-0.64, -0.86),
+        (-0.3, -top),
+        (0.3, -top),
+        (0.64, -0.86),
+        (0.84, -0.40),
+        (0.80, side),
+    ]
+    inner = [
+        (0.70, side - 0.02),
+        (0.66, -0.30),
+        (0.5, line + 0.06),
+        (part, line - 0.10),
+        (-0.5, line + 0.06),
+        (-0.66, -0.30),
+        (-0.70, side - 0.02),
+    ]
+    shape = np.vstack([curve(outer, closed=False), curve(inner, closed=False)])
+    depth = 0.42 * np.clip(-shape[:, 1] - 0.1, 0, 0.5)
+    canvas.fill(head.silhouette(shape, depth), hair)
+    for offset in np.linspace(-0.5, 0.5, 9) + rng.uniform(-0.05, 0.05, 9):
+        strand = curve(
+            [(part * 0.5 + offset * 0.5, -top + 0.06), (offset * 1.1, -0.88), (offset * 1.2, line - 0.16)], closed=False
+        )
+        canvas.line(head.silhouette(strand, 0.2), hair * rng.choice((0.86, 1.12)) + 3, head.unit * 0.02)
+
+
+def draw_hat(canvas: Canvas, head: Head, rng: np.random.Generator):
+    """A knitted cap."""
+    tone = rgb(rng.choice(CLOTHES))
+    half = [(0.0, -1.22), (0.48, -1.12), (0.80, -0.72), (0.82, -0.44), (0.4, -0.40), (0.0, -0.39)]
+    canvas.fill(head.silhouette(curve(mirrored(half)), 0.15), tone)
+    band = [(-0.83, -0.56), (0, -0.54), (0.83, -0.56), (0.83, -0.38), (0, -0.34), (-0.83, -0.38)]
+    canvas.fill(head.silhouette(band, 0.22), np.minimum(tone * 1.25 + 8, 255))
+
+
+def mask_edges(rng: np.random.Generator, label: str) -> tuple[float, float]:
+    """Heights of a mask's upper and lower edge on the face, in head coordinates."""
+    if label == "with_mask":
+        return rng.uniform(0.06, 0.16), rng.uniform(0.98, 1.06)
+    if rng.random() < 0.8:
+        return rng.uniform(0.52, 0.58), rng.uniform(1.02, 1.12)
+    return rng.uniform(0.70, 0.76), rng.uniform(1.14, 1.24)
+
+
+def draw_mask(canvas: Canvas, head: Head, rng: np.random.Generator, label: str):
+    """A surgical mask, a cloth mask or a respirator, over nose and chin or not."""
+    top, bottom = mask_edges(rng, label)
+    kind = rng.choice(("surgical", "surgical", "cloth", "respirator"))
+    tone = rgb(rng.choice({"surgical": SURGICAL, "cloth": CLOTH, "respirator": RESPIRATOR}[kind])) * rng.uniform(
+        0.92, 1.03
+    )
+    middle = (top + bottom) / 2
+    rise = min(0.10, 0.30 * (bottom - top))
+    width = 0.66 - 0.22 * max(0.0, top - 0.45)
+    lift = {"surgical": 0.14, "cloth": 0.12, "respirator": 0.26}[kind]
+    strap = np.clip(tone * 0.92, 40, 245)
+    for sign in (-1, 1):
+        for height, ear in ((top + 0.08, -0.12), (bottom - 0.24, 0.20)):
+            loop = [(sign * width * 0.85, height), (sign * 0.80, ear)]
+            x, y = np.array(loop).T
+            canvas.line(head.place(x, y, np.array([0.42, -0.05])), strap, head.unit * 0.026)
+    half = [(0.0, top - rise), (0.20, top - rise * 0.55), (0.44, top + 0.02), (width, top + 0.07)]
+    half += [(width * 0.97, middle + 0.06), (width * 0.80, bottom - 0.14), (0.30, bottom - 0.01), (0.0, bottom + 0.02)]
+    shape = curve(mirrored(half))
+    bulge = lift * np.clip(1 - (shape[:, 0] / width) ** 2, 0, 1)
+    outline = head.on_face(shape, bulge)
+    shadow = outline + np.array((0, head.unit * 0.035))
+    canvas.fill(shadow, (20, 14, 12), 0.35, head.unit * 0.03)
+    canvas.fill(outline, tone)
+    inside = canvas.stencil(outline)
+    across = np.linspace(-width, width, 15)
+    over = lift * (1 - (across / width) ** 2)
+    if kind == "surgical":
+        for height in np.linspace(top + 0.14, bottom - 0.12, 4 if bottom - top > 0.6 else 2):
+            sag = height + 0.03 * (1 - (across / width) ** 2)
+            pleat = across * (0.98 - 0.3 * max(0.0, (height - middle) / (bottom - middle)) ** 2)
+            canvas.line(head.on_face(np.stack([pleat, sag], 1), over), tone * 0.82, head.unit * 0.020)
+            canvas.line(
+                head.on_face(np.stack([pleat, sag + 0.022], 1), over),
+                np.minimum(tone * 1.06 + 6, 255),
+                head.unit * 0.014,
+            )
+        wire = np.stack([across * 0.45, top - rise * 0.75 + 0.35 * np.abs(across * 0.45) ** 1.5 + 0.05], 1)
+        canvas.line(head.on_face(wire, lift), tone * 0.9, head.unit * 0.03)
+    elif kind == "cloth":
+        pattern = rng.choice(("plain", "dots", "stripes"))
+        accent = rgb(rng.choice(CLOTH))
+        if pattern == "dots":
+            t = np.linspace(0, 2 * np.pi, 10, endpoint=False)
+            for i, y in enumerate(np.arange(top, bottom, 0.13)):
+                for x in np.arange(-0.6, 0.61, 0.16) + 0.08 * (i % 2):
+                    dot = np.stack([x + 0.03 * np.cos(t), y + 0.03 * np.sin(t)], 1)
+                    canvas.fill(head.on_face(dot, lift * 0.7), accent, inside=inside)
+        elif pattern == "stripes":
+            for x in np.arange(-0.6, 0.61, 0.15):
+                y = np.linspace(top - 0.1, bottom + 0.05, 8)
+                stripe = np.vstack([np.stack([np.full(8, x), y], 1), np.stack([np.full(8, x + 0.06), y], 1)[::-1]])
+                canvas.fill(head.on_face(stripe, lift * 0.7), accent, inside=inside)
+        y = np.linspace(top - rise, bottom, 8)
+        canvas.line(head.on_face(np.stack([np.zeros(8), y], 1), lift), tone * 0.68, head.unit * 0.018)
+    else:
+        seam = middle - 0.04 + 0.10 * (across / width) ** 2
+        canvas.line(head.on_face(np.stack([across, seam], 1), over), tone * 0.80, head.unit * 0.022)
+        rim = 0.93 * (shape - (0, middle)) + (0, middle)
+        canvas.line(head.on_face(rim, bulge), tone * 0.88, head.unit * 0.014)
+        if rng.random() < 0.5:
+            t = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+            for radius, grey in ((0.105, 0.70), (0.080, 0.92)):
+                valve = np.stack([0.24 + radius * np.cos(t), middle + 0.14 + radius * np.sin(t)], 1)
+                canvas.fill(head.on_face(valve, lift), tone * grey + 8)
+    shade = rng.choice((-1, 1)) * head.unit * 0.55
+    canvas.fill(outline + np.array((shade, head.unit * 0.12)), (0, 0, 0), 0.22, head.unit * 0.14, inside)
+
+
+def develop(canvas: Canvas, rng: np.random.Generator) -> Image.Image:
+    """What a camera adds: exposure, colour of the light, focus and grain."""
+    picture = canvas.image.resize((canvas.size, canvas.size), Image.Resampling.BOX)
+    if rng.random() < 0.3:
+        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.0)))
+    pixels = np.asarray(picture, float) * rng.uniform(0.78, 1.08) * rng.uniform(0.96, 1.04, 3)
+    pixels += rng.normal(0, rng.uniform(0.5, 3.0), pixels.shape)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def draw_face(rng: np.random.Generator, label: str, size: int) -> Image.Image:
+    """Draw one person.
+
+    Parameters
+    ----------
+    rng : Generator
+        Decides everything but the class.
+    label : str
+        One of `CLASSES`.
+    size : int
+        Side of the square RGB picture, in pixels.
+    """
+    canvas = Canvas(size)
+    head = Head(rng, canvas.side)
+    skin = rgb(rng.choice(SKIN)) * rng.uniform(0.94, 1.04)
+    hair = rgb(rng.choice(HAIR)) * rng.uniform(0.85, 1.15)
+    bald, long = rng.random() < 0.08, rng.random() < 0.45
+    draw_background(canvas, rng)
+    if long and not bald:
+        draw_hair_behind(canvas, head, hair, rng.uniform(0.7, 1.5))
+    draw_body(canvas, head, rng, skin)
+    draw_ears(canvas, head, skin)
+    inside = draw_skull(canvas, head, rng, skin)
+    draw_eyes(canvas, head, rng, skin, hair)
+    draw_mouth(canvas, head, rng, skin)
+    draw_nose(canvas, head, skin, inside)
+    if label != "without_mask":
+        draw_mask(canvas, head, rng, label)
+    if rng.random() < 0.25:
+        draw_glasses(canvas, head, rng)
+    if not bald:
+        draw_hair(canvas, head, rng, hair, long)
+    if rng.random() < 0.12:
+        draw_hat(canvas, head, rng)
+    return develop(canvas, rng)
+
+
+def draw_member(index: int, size: int) -> tuple[str, bytes]:
+    """The archive member `CLASS/NUMBER.jpg` and its JPEG bytes; it depends on index and size alone."""
+    number, which = divmod(index, len(CLASSES))
+    picture = draw_face(np.random.default_rng([which, number]), CLASSES[which], size)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=90)
+    return f"{CLASSES[which]}/{number:05d}.jpg", jpeg.getvalue()
+
+
+def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
+    """Draw `dataset.images` faces, the classes in turn; a larger dataset begins with a smaller one."""
+    work = (joblib.delayed(draw_member)(index, dataset.size) for index in range(dataset.images))
+    drawn = joblib.Parallel(n_jobs=joblib.cpu_count(), batch_size=16, return_as="generator")(work)
+    write_archive(destination, tqdm(drawn, desc="draw", unit="face", total=dataset.images))
+    return {"name": "faces drawn by facemask", "version": None, "licence": "MIT"}

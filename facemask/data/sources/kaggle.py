@@ -1,0 +1,206 @@
+"""Photos from Kaggle, through its official client.
+
+The client is imported only when it is asked for something: its import signs in, prints, makes a
+folder and may use the network. It gives every request one try and all the time in the world; here
+requests have a timeout, and what can pass is tried again.
+"""
+
+import contextlib
+import functools
+import io
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+from urllib3 import Retry
+
+from facemask.core.errors import UserError
+from facemask.core.params import Dataset
+
+if TYPE_CHECKING:
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+AGAIN = Retry(
+    total=4,
+    connect=2,
+    read=1,
+    status_forcelist=(429, 500, 502, 503, 504),
+    allowed_methods=None,
+    backoff_factor=1,
+    retry_after_max=60,
+    raise_on_status=False,
+)
+RESUMES, TRANSFERS = 3, 2
+
+SIGN_IN = "a token from https://www.kaggle.com/settings in KAGGLE_API_TOKEN or ~/.kaggle/access_token"
+NO_ACCOUNT = (
+    f"no Kaggle account was found on this machine; give {SIGN_IN}, or download the zip in a browser "
+    "and name it (dataset.source: archive, dataset.path: FILE), or draw faces (dataset.source: demo)"
+)
+
+
+class PatientAdapter(requests.adapters.HTTPAdapter):
+    """Gives up on a server that is silent for some seconds, and asks again where that may help."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        super().__init__(max_retries=AGAIN)
+
+    def send(self, *arguments, **settings) -> requests.Response:
+        return super().send(*arguments, **settings | {"timeout": self.seconds})
+
+
+def timeout() -> float:
+    """How many seconds a server may be silent: FACEMASK_TIMEOUT, or 30.
+
+    Raises
+    ------
+    UserError
+        If it is not a positive number.
+    """
+    text = os.environ.get("FACEMASK_TIMEOUT", "30")
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise UserError(f"FACEMASK_TIMEOUT is {text!r}; give the seconds that a server may be silent, for example 30")
+
+
+@contextlib.contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Every session that requests opens meanwhile uses the patient adapter: the client offers no other way."""
+    usual = requests.sessions.HTTPAdapter
+    requests.sessions.HTTPAdapter = functools.partial(PatientAdapter, seconds)
+    try:
+        yield
+    finally:
+        requests.sessions.HTTPAdapter = usual
+
+
+def silence() -> contextlib.redirect_stdout:
+    """Keep what the client prints, signed addresses among it, off the terminal; its progress bar stays."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def sign_in() -> tuple["KaggleApi", bool]:
+    """The client, and whether it found credentials in any of the places it knows.
+
+    Raises
+    ------
+    UserError
+        If the client cannot make its folder.
+    """
+    try:
+        with silence():
+            import kaggle
+            from kagglesdk.kaggle_env import get_access_token_from_env
+    except OSError as error:
+        raise UserError(
+            f"the Kaggle client needs a folder it may write to ({error.filename}: {error.strerror}); "
+            "name one in KAGGLE_CONFIG_DIR"
+        ) from None
+    known = kaggle.api.CONFIG_NAME_AUTH_METHOD in kaggle.api.config_values or get_access_token_from_env()[0]
+    return kaggle.api, bool(known)
+
+
+def refusal(status: int, handle: str, signed_in: bool) -> str:
+    """What an HTTP status means for the user, and what to do about it."""
+    page = f"https://www.kaggle.com/datasets/{'/'.join(handle.split('/')[:2])}"
+    if status == 404:
+        return f"Kaggle has no dataset {handle} (404); check owner, name and version in dataset.handle against {page}"
+    if status in (401, 403) and not signed_in:
+        return f"Kaggle shows {handle} to signed-in users alone ({status}), and {NO_ACCOUNT}"
+    if status == 401:
+        return f"Kaggle does not accept the credentials it got (401); give {SIGN_IN}"
+    if status == 403:
+        return f"your Kaggle account may not read {handle} (403); open {page} and accept its terms, or ask its owner"
+    if status == 429:
+        return "Kaggle asks for fewer requests (429); wait some minutes and run it again"
+    return f"Kaggle is in trouble (status {status}); run it again later"
+
+
+@contextlib.contextmanager
+def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> Iterator[None]:
+    """Turn what the network does into one line; the client's own texts hold signed addresses."""
+    try:
+        yield
+    except requests.HTTPError as error:
+        answer = error.response
+        status = answer.json()["code"] if answer.ok else answer.status_code
+        raise UserError(refusal(status, handle, signed_in)) from None
+    except json.JSONDecodeError:
+        raise UserError(
+            "something that is not Kaggle answered, perhaps a network's sign-in page; "
+            "open https://www.kaggle.com in a browser, then run it again"
+        ) from None
+    except requests.RequestException as error:
+        kind = type(error).__name__
+        reason = (
+            f"no connection to Kaggle, or one that broke off or was silent for {seconds:g} s ({kind}); "
+            "check network and proxy, and run it again"
+        )
+        raise UserError(reason if signed_in or reached else f"{reason}; {NO_ACCOUNT}") from None
+
+
+def describe(api: "KaggleApi", owner: str, name: str, version: str | None) -> tuple[int, str | None]:
+    """The version that will be downloaded, which is the current one if none is asked for, and the licence."""
+    from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetMetadataRequest, ApiGetDatasetRequest
+
+    with api.build_kaggle_client() as client:
+        if version is None:
+            question = ApiGetDatasetRequest()
+            question.owner_slug, question.dataset_slug = owner, name
+            version = client.datasets.dataset_api_client.get_dataset(question).current_version_number
+        question = ApiGetDatasetMetadataRequest()
+        question.owner_slug, question.dataset_slug = owner, name
+        licences = client.datasets.dataset_api_client.get_dataset_metadata(question).info.licenses or []
+    return int(version), ", ".join(licence.name for licence in licences) or None
+
+
+def download(api: "KaggleApi", owner: str, name: str, version: int, destination: Path) -> None:
+    """Write one version's zip; a transfer that is cut goes on where it stopped, or begins again.
+
+    Raises
+    ------
+    UserError
+        If every transfer ends with another size than was announced.
+    """
+    from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
+
+    question = ApiDownloadDatasetRequest()
+    question.owner_slug, question.dataset_slug, question.dataset_version_number = owner, name, version
+    for _ in range(TRANSFERS):
+        with api.build_kaggle_client() as client, silence():
+            answer = client.datasets.dataset_api_client.download_dataset(question)
+            file = str(destination.absolute())
+            try:
+                return api.download_file(answer, file, client.http_client(), quiet=False, max_retries=RESUMES)
+            except ValueError as error:
+                if isinstance(error, requests.RequestException):
+                    raise
+    raise UserError(f"{TRANSFERS} transfers from Kaggle ended with another size than announced; run it again later")
+
+
+def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
+    """Download `dataset.handle`, which is owner/name or owner/name/version.
+
+    Raises
+    ------
+    UserError
+        If Kaggle does not give the zip; the message says why and what to do.
+    """
+    owner, name, version = (*dataset.handle.split("/"), None)[:3]
+    seconds = timeout()
+    with patience(seconds):
+        api, signed_in = sign_in()
+        with explained(dataset.handle, signed_in, seconds, reached=False):
+            number, licence = describe(api, owner, name, version)
+        print(f"{owner}/{name}, version {number}, licence: {licence or 'not stated'}", flush=True)
+        if version is None:
+            print(f"to get this version every time: dataset.handle: {owner}/{name}/{number}", flush=True)
+        with explained(dataset.handle, signed_in, seconds, reached=True):
+            download(api, owner, name, number, destination)
+    return {"name": f"{owner}/{name}", "version": number, "licence": licence}

@@ -1,0 +1,121 @@
+"""TensorFlow Lite: conversion, and inference on many photos at once without TensorFlow."""
+
+import queue
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facemask.core.terminal import silenced
+from facemask.engines import parallel
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow.types.experimental import ConcreteFunction
+
+VARIANTS = ("float32", "float16", "int8")
+ROWS_A_TASK = 32
+
+
+def freeze(model: "keras.Model") -> "ConcreteFunction":
+    """A Keras model as one graph for a single row, its weights constants, from which every variant is converted."""
+    with silenced():
+        import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.as_dtype(model.inputs[0].dtype))
+        function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature])
+        # Without this, the converter leaves variables as resources, which int8 cannot measure.
+        return convert_variables_to_constants_v2(function.get_concrete_function())
+
+
+def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | None = None) -> bytes:
+    """Convert a frozen model.
+
+    Parameters
+    ----------
+    variant : str
+        float32; float16: weights of half the size; int8: weights and arithmetic in 8 bits.
+    calibration : ndarray (n, height, width, 3), uint8, optional
+        Photos on which int8 measures the range of every tensor.
+    """
+    with silenced():
+        import tensorflow as tf
+
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+        if variant != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if variant == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if variant == "int8":
+            converter.representative_dataset = lambda: ([pixels[None]] for pixels in calibration)
+        return converter.convert()
+
+
+class Runner:
+    """A model on one thread, a row at a time: that fits the cache best, and no row's bits depend on its neighbours.
+
+    Attributes
+    ----------
+    takes, gives : (shape, dtype)
+        Of its only input and output.
+
+    Raises
+    ------
+    ValueError
+        If it is no .tflite model of one input and one output.
+    """
+
+    def __init__(self, model: bytes):
+        from ai_edge_litert.interpreter import Interpreter
+
+        with silenced():
+            self._interpreter = Interpreter(model_content=model, num_threads=1)
+            self._interpreter.allocate_tensors()
+        [entry], [exit_] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._entry, self._exit = entry["index"], exit_["index"]
+        self.takes, self.gives = ((tuple(map(int, end["shape"])), np.dtype(end["dtype"])) for end in (entry, exit_))
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """The outputs (n, ...) for the rows (n, ...) of an input."""
+        shape, dtype = self.gives
+        outputs = np.empty((len(rows), *shape[1:]), dtype)
+        for row, output in zip(rows, outputs, strict=True):
+            self._interpreter.set_tensor(self._entry, row[None])
+            self._interpreter.invoke()
+            output[...] = self._interpreter.get_tensor(self._exit)[0]
+        return outputs
+
+
+def run(model: bytes, inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
+    """Run a model on all rows of inputs, on all cores, with a progress bar.
+
+    Yields
+    ------
+    ndarray (m, ...)
+        Outputs of the next m rows, in order.
+    """
+    idle = queue.SimpleQueue()
+    for _ in range(parallel.cores()):
+        idle.put(Runner(model))
+
+    def infer(rows: np.ndarray) -> np.ndarray:
+        runner = idle.get()
+        try:
+            return runner(rows)
+        finally:
+            idle.put(runner)
+
+    return parallel.apply(infer, inputs, ROWS_A_TASK, title, "photo")
+
+
+def latency(model: bytes, row: np.ndarray, repeats: int = 30) -> float:
+    """Median milliseconds for one row on one thread."""
+    runner = Runner(model)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        runner(row[None])
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[3:]) * 1000)

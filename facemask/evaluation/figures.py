@@ -1,0 +1,214 @@
+"""The pictures people look at before they read a number. Each function writes one PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from facemask.core.files import replacing
+
+COLOURS = ("#2a7f9e", "#d1743c", "#5c8a3a", "#8e5ea2", "#b5533c", "#4b5d73", "#c49a26", "#3f8f7f")
+RIGHT, WRONG = "#3b7d3b", "#b3382c"
+
+mpl.rcParams.update(
+    {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.titlelocation": "left",
+        "axes.prop_cycle": mpl.cycler(color=COLOURS),
+        "grid.color": "#e4e4e4",
+        "legend.frameon": False,
+        "font.size": 10,
+        "savefig.dpi": 110,
+    }
+)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
+
+
+def curves(history: pd.DataFrame, path: Path) -> None:
+    """Loss and accuracy of training and validation over the epochs; the kept epoch is marked."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    best = history.epoch[history.val_loss.idxmin()]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(history.epoch, history[name], label="training", color=COLOURS[0])
+        axes.plot(history.epoch, history[f"val_{name}"], label="validation", color=COLOURS[1])
+        axes.axvline(best, color="#888888", linestyle=":", label=f"kept: epoch {best}")
+        axes.set(title=name, xlabel="epoch")
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    save(figure, path)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[str], split: str, path: Path) -> None:
+    """Counts, coloured by the share of each true class."""
+    from sklearn import metrics
+
+    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.6 + 0.9 * len(classes)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        tone = "white" if shares[row, column] > 0.5 else "#222222"
+        axes.text(column, row, f"{count}\n{shares[row, column]:.1%}", ha="center", va="center", color=tone)
+    axes.set(xlabel="predicted", ylabel="true", title=f"confusion matrix, {split}")
+    axes.set_xticks(range(len(classes)), classes, rotation=20, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    save(figure, path)
+
+
+def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
+    """ROC of every class against the rest."""
+    from sklearn import metrics
+
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for index, label in enumerate(classes):
+        if len(np.unique(labels == index)) < 2:
+            continue
+        false, true, _ = metrics.roc_curve(labels == index, probabilities[:, index])
+        axes.plot(false, true, label=f"{label}  (area {metrics.auc(false, true):.4f})")
+    axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {split}")
+    axes.legend(loc="lower right")
+    save(figure, path)
+
+
+def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
+    """Precision over recall of every class against the rest."""
+    from sklearn import metrics
+
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for index, label in enumerate(classes):
+        truth, confidence = labels == index, probabilities[:, index]
+        if len(np.unique(truth)) < 2:
+            continue
+        precision, recall, _ = metrics.precision_recall_curve(truth, confidence)
+        average = metrics.average_precision_score(truth, confidence)
+        axes.plot(recall, precision, label=f"{label}  (average {average:.4f})")
+    axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {split}", ylim=(0, 1.03))
+    axes.legend(loc="lower left")
+    save(figure, path)
+
+
+def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
+    """How often the model is right by how sure it is; a dot's area is its number of photos."""
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":", label="what it says is what it gets")
+    axes.plot(table.confidence, table.accuracy, color=COLOURS[0], linewidth=1)
+    axes.scatter(table.confidence, table.accuracy, s=300 * table.photos / table.photos.max() + 8, color=COLOURS[0])
+    for bin_ in table.itertuples():
+        axes.annotate(
+            f"{bin_.photos}", (bin_.confidence, bin_.accuracy), (6, -10), textcoords="offset points", fontsize=7
+        )
+    left = min(0.5, table.confidence.min()) - 0.05
+    axes.set(
+        xlabel="confidence", ylabel="accuracy", title=f"reliability, {split}", xlim=(left, 1.03), ylim=(-0.05, 1.05)
+    )
+    figure.legend(loc="outside lower center")
+    save(figure, path)
+
+
+def show(axes: Axes, photo: np.ndarray, caption: str = "", tone: str = "#222222") -> None:
+    """One photo without ticks, its caption below."""
+    axes.imshow(photo, interpolation="antialiased")
+    axes.set_xlabel(caption, color=tone, fontsize=8)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def predictions_grid(
+    photos: Sequence[np.ndarray],
+    labels: Sequence[str],
+    predicted: Sequence[str],
+    confidence: Sequence[float],
+    title: str,
+    path: Path,
+) -> None:
+    """Photos with their true and predicted labels; what is wrong is red."""
+    columns = 5
+    lines = max(1, -(-len(photos) // columns))
+    figure = Figure(figsize=(1.9 * columns, 2.3 * lines + 0.4), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    cells = figure.subplots(lines, columns, squeeze=False).flat
+    for photo, true, guess, share in zip(photos, labels, predicted, confidence, strict=True):
+        tone = RIGHT if true == guess else WRONG
+        show(next(cells), photo, f"{guess}  {share:.0%}\ntrue: {true}", tone)
+    for rest in cells:
+        rest.set_axis_off()
+    save(figure, path)
+
+
+def contact_sheet(originals: np.ndarray, copies: np.ndarray, path: Path) -> None:
+    """Each original (n, h, w, 3) with its augmented copies (n, m, h, w, 3) beside it."""
+    count, versions = copies.shape[:2]
+    figure = Figure(figsize=(versions + 1, count + 0.3), layout="constrained")
+    grid = figure.subplots(count, versions + 1, squeeze=False)
+    for row, original, altered in zip(grid, originals, copies, strict=True):
+        for axes, photo in zip(row, (original, *altered), strict=True):
+            show(axes, photo)
+    grid[0, 0].set_title("photo", fontsize=9)
+    grid[0, 1].set_title("augmented copies", fontsize=9)
+    save(figure, path)
+
+
+def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path: Path) -> None:
+    """Photos that are copies of each other, a group a row: its title, its photos, their captions."""
+    columns = max((len(photos) for _, photos, _ in rows), default=1)
+    figure = Figure(figsize=(1.5 * columns + 0.6, 1.75 * max(1, len(rows)) + 0.5), layout="constrained")
+    figure.suptitle("the largest groups of copies" if rows else "no photo has a copy", x=0.01, ha="left", fontsize=11)
+    grid = figure.subplots(max(1, len(rows)), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for line, (title, photos, captions) in zip(grid, rows, strict=False):
+        for axes, photo, caption in zip(line, photos, captions, strict=False):
+            axes.set_axis_on()
+            show(axes, photo, caption)
+        line[0].set_title(title, fontsize=9)
+    save(figure, path)
+
+
+def trade(table: pd.DataFrame, path: Path) -> None:
+    """Accuracy with its interval beside size, a line a model; those that nothing beats in both stand out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a model: name, megabytes, accuracy, low, high, front (bool).
+    """
+    figure = Figure(figsize=(9, 0.32 * len(table) + 1.3), layout="constrained")
+    scores, sizes = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    table = table.sort_values(["megabytes", "accuracy"], ascending=[False, True], ignore_index=True)
+    for front, colour, label in (
+        (True, COLOURS[1], "no other is as small and as accurate"),
+        (False, COLOURS[0], "another is"),
+    ):
+        part = table[table.front == front]
+        reach = [part.accuracy - part.low, part.high - part.accuracy]
+        scores.errorbar(part.accuracy, part.index, xerr=reach, fmt="o", color=colour, elinewidth=1, label=label)
+        bars = sizes.barh(part.index, part.megabytes, height=0.5, color=colour)
+        sizes.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
+    scores.set_yticks(table.index, table.name)
+    scores.set(title="test accuracy, 95 % interval")
+    sizes.set(title="megabytes in int8")
+    sizes.margins(x=0.15)
+    figure.legend(*scores.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)
+    save(figure, path)

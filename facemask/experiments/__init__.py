@@ -1,0 +1,1 @@
+"""Operations on experiments: DVC, MLflow, the study, promotion, differences, verification."""

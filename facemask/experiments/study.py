@@ -1,0 +1,179 @@
+"""Compare networks and ways of training: python -m facemask.experiments.study study.yaml REPORT.md PICTURE.png.
+
+Runs every experiment of the study that the checked-out commit does not have yet, and writes what they gave. Stopped
+at any time, it goes on with the next. The commit's params.yaml is what all of them change.
+"""
+
+import json
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from facemask.core import cli
+from facemask.core.errors import UserError
+from facemask.core.files import write_text
+from facemask.evaluation import figures
+from facemask.experiments import dvc, tracking
+from facemask.experiments.dvc import at, commit_of, git
+
+
+def load(file: Path) -> dict[str, list[str]]:
+    """The study: what each experiment, by name, changes in params.yaml.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, or is not such a list.
+    """
+    try:
+        study = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from None
+    if not isinstance(study, dict) or not all(isinstance(changes, list) for changes in study.values()):
+        raise UserError(f"{file} must give each experiment's name a list of changes, such as [lr=1e-4]")
+    return {str(name): [str(change) for change in changes] for name, changes in study.items()}
+
+
+def check_clean(*but: Path) -> None:
+    """Refuse to experiment on what is not committed: an experiment is known by its name and its commit.
+
+    Raises
+    ------
+    UserError
+        Naming the first changed file.
+    """
+    exceptions = [f":(exclude){file}" for file in but]
+    if changed := git("status", "--porcelain", "--untracked-files=no", "--", ".", *exceptions):
+        raise UserError(f"{changed.splitlines()[0].split()[-1]} is not committed; a study compares on one commit")
+
+
+def complete(study: dict[str, list[str]]) -> dict[str, str]:
+    """Run the experiments that are not there yet; gives the reasons of those that failed."""
+    failures, present = {}, dvc.names()
+    for number, (name, changes) in enumerate(study.items(), start=1):
+        done = name in present
+        print(f"[{number}/{len(study)}] {name}: {'is there' if done else ' '.join(changes)}", flush=True)
+        reason = None if done else dvc.run(name, changes)
+        if reason:
+            failures[name] = reason
+    return failures
+
+
+def recorded(name: str, label: str) -> dict[str, float]:
+    """What MLflow alone knows of an experiment, whose run gets the label; nothing if it has no run of it."""
+    from mlflow.tracking import MlflowClient
+
+    try:
+        run = dvc.run_of(name)
+    except UserError:
+        return {}
+    with tracking.quiet(), tracking.store():
+        MlflowClient().set_tag(run.info.run_id, "study", label)
+    return run.data.metrics
+
+
+def result(name: str, label: str) -> dict[str, object]:
+    """What an experiment gave: scores and sizes from its commit, the rest from MLflow."""
+    commit = commit_of(name)
+    test, others, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("test", "others", "export"))
+    noted = recorded(name, label)
+    return {
+        "name": name,
+        "accuracy": test["accuracy"],
+        **test["interval"]["accuracy"],
+        "f1": test["f1"],
+        "photos": test["photos"],
+        "megabytes": round(export["int8"]["bytes"] / 1e6, 2),  # a few bytes make no model smaller
+        "int8": export["int8"]["accuracy"],
+        "elsewhere": {other: scores["balanced_accuracy"] for other, scores in others.items()},
+        "parameters": noted.get("train.parameters", np.nan),
+        "milliseconds": noted.get("export.int8.milliseconds", np.nan),
+        "seconds": noted.get("train.seconds", np.nan),
+    }
+
+
+def on_front(table: pd.DataFrame) -> pd.Series:
+    """Whether no other row has fewer megabytes and as good an accuracy, or as few and a better one (Pareto's front)."""
+    size, accuracy = table.megabytes.to_numpy(), table.accuracy.to_numpy()
+    no_worse = (size[:, None] <= size) & (accuracy[:, None] >= accuracy)
+    better = (size[:, None] < size) | (accuracy[:, None] > accuracy)
+    return pd.Series(~(no_worse & better).any(axis=0), table.index)
+
+
+def choose(table: pd.DataFrame) -> tuple[str, str]:
+    """The best model and why: the smallest of those within the interval of the most accurate."""
+    most = table.loc[table.accuracy.idxmax()]
+    tied = table[table.accuracy >= most.low]
+    best = tied.sort_values(["megabytes", "accuracy"], ascending=[True, False], kind="stable").iloc[0]
+    if best["name"] == most["name"] and len(tied) == 1:
+        return best["name"], f"the highest test accuracy, {best.accuracy:.4f}, and no other is within its 95 % interval"
+    return best["name"], (
+        f"the smallest, {best.megabytes:.2f} MB, of the {len(tied)} whose test accuracy is within the 95 % interval "
+        f"of the highest ({most['name']}: {most.accuracy:.4f}, {most.low:.4f} to {most.high:.4f})"
+    )
+
+
+def cells(row: dict[str, object], others: list[str]) -> list[str]:
+    """A model's line of the table, from the third column on; times come last, since no two runs have the same."""
+    noted = (f"{row['parameters']:,.0f}", f"{row['milliseconds']:.2f}", f"{row['seconds']:.0f}")
+    parameters, milliseconds, seconds = ("" if words == "nan" else words for words in noted)
+    return [
+        f"{row['accuracy']:.4f} ({row['low']:.4f} to {row['high']:.4f})",
+        f"{row['f1']:.4f}",
+        *[f"{row['elsewhere'][other]:.4f}" if other in row["elsewhere"] else "" for other in others],
+        parameters,
+        f"{row['megabytes']:.2f}",
+        f"{row['int8']:.4f}",
+        "yes" if row["front"] else "",
+        milliseconds,
+        seconds,
+    ]
+
+
+def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str, str], picture: str) -> str:
+    """The study as Markdown."""
+    others = sorted({other for scores in table.get("elsewhere", []) for other in scores})
+    elsewhere = [f"{other}: balanced accuracy" for other in others]
+    heads = ["experiment", "changes", "test accuracy (95 %)", "F1", *elsewhere, "parameters",
+             "int8 MB", "int8 accuracy", "front", "int8 ms", "training s"]  # fmt: skip
+    lines = ["# Study", ""]
+    if len(table):
+        best, why = choose(table)
+        lines += [
+            f"**{best}** is the best: {why}.",
+            "",
+            f"![Accuracy over size]({picture})",
+            "",
+            f"Accuracy and F1 are those of {table.photos.iloc[0]} test photos, in float32. What stands on the front is",
+            "beaten in accuracy and size by no other. Milliseconds are one photo on one thread of the machine that ran",
+            "the experiment; seconds are training alone, without the frozen part's features.",
+            "",
+        ]
+    lines += [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    rows = {row["name"]: row for row in table.to_dict("records")}
+    for name, changes in study.items():
+        values = [f"failed: {textwrap.shorten(failures[name], 200)}"] if name in failures else cells(rows[name], others)
+        line = [name, " ".join(f"`{change}`" for change in changes) or "none", *values]
+        line += [""] * (len(heads) - len(line))
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(study_file: Path, report_file: Path, picture: Path) -> None:
+    study = load(study_file)
+    check_clean(report_file, picture)
+    failures = complete(study)
+    label = f"{study_file.stem}@{commit_of('HEAD')[:7]}"
+    table = pd.DataFrame([result(name, label) for name in study if name not in failures])
+    if len(table):
+        table["front"] = on_front(table)
+        figures.trade(table, picture)
+    write_text(report_file, report(study, table, failures, picture.name))
+    print(f"{report_file}: {len(table)} experiments, {len(failures)} failed; in MLflow: tags.study = '{label}'")
+
+
+if __name__ == "__main__":
+    cli.run(main)

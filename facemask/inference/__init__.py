@@ -1,0 +1,1 @@
+"""What `.[predict]` installs: find faces, label them, draw and serve."""

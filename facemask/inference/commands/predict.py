@@ -1,0 +1,211 @@
+"""Label the faces in photos.
+
+Results go to standard output, a photo a line (--format), as soon as they are known and in the order of
+the paths; progress and what cannot be read go to standard error. A photo without a face is a result.
+
+exit status:
+  0  every photo was read
+  1  nothing could be done; one line says why
+  2  the command line is wrong
+  3  some photos could not be read; the others were
+"""
+
+import argparse
+import csv
+import functools
+import glob
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from facemask.core.errors import UserError
+from facemask.data.archive import MAX_PHOTO_BYTES, Archive
+from facemask.data.images import SUFFIXES, ImageError, decode
+from facemask.engines.parallel import cores, in_order
+from facemask.inference.commands import recognizer
+from facemask.inference.recognition import LabelledFace, Recognizer
+
+DETECTOR_SIZES = [320, 640]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a photo, a folder (with all below it), a zip, or a quoted pattern"
+    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write copies there with the faces drawn in")
+    parser.add_argument(
+        "--format", choices=WRITERS, default="text",
+        help="text: for people; json: an object a line; csv: a row a face, or a row for a photo without (%(default)s)",
+    )  # fmt: skip
+
+
+class Photo(NamedTuple):
+    """Something to look at: its name for the user, where its copy belongs, and how to read it."""
+
+    name: str
+    place: PurePosixPath
+    read: Callable[[], bytes]
+
+
+class Result(NamedTuple):
+    """What is known of a photo: its faces, or why it could not be read."""
+
+    photo: str
+    faces: list[LabelledFace]
+    error: str | None = None
+
+
+def main(words: argparse.Namespace) -> int:
+    """Label everything that is named; the exit status."""
+    photos = [photo for word in words.paths for photo in photos_of(word, words.output)]
+    if not photos:
+        raise UserError(f"there are no photos in {', '.join(words.paths)}; known are {' '.join(sorted(SUFFIXES))}")
+    workers = min(cores(), len(photos))
+    recognize = recognizer(words, workers)
+    copies = places(photos, words.output) if words.output else [None] * len(photos)
+    unread = 0
+    write = WRITERS[words.format](recognize.classifier.classes)
+    with tqdm(total=len(photos), unit="photo", disable=None if len(photos) > 1 else True) as progress:
+        work = zip(photos, copies, strict=True)
+        for result in in_order(functools.partial(look, recognize=recognize), work, workers):
+            with progress.external_write_mode(file=sys.stdout):
+                write(result)
+                sys.stdout.flush()
+                if result.error:
+                    print(f"facemask predict: {result.photo}: {result.error}; skipped", file=sys.stderr)
+            unread += result.error is not None
+            progress.update()
+    return 3 if unread else 0
+
+
+def photos_of(word: str, output: Path | None) -> Iterator[Photo]:
+    """The photos a word of the command line stands for, sorted, less those in the output folder.
+
+    Raises
+    ------
+    UserError
+        If there is nothing of that name.
+    """
+    path = Path(word)
+    if path.is_dir():
+        own = output.resolve() if output else None
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES and file.is_file() and own not in file.resolve().parents:
+                yield of_file(file, PurePosixPath(file.relative_to(path)))
+    elif path.is_file() and path.suffix.lower() == ".zip":
+        archive = Archive(path)
+        for name in archive.names:
+            if PurePosixPath(name).suffix.lower() in SUFFIXES:
+                yield Photo(f"{word}/{name}", PurePosixPath(name), lambda name=name: archive.read(name))
+    elif path.exists():
+        yield of_file(path, PurePosixPath(path.name))
+    elif found := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207 (the word may be absolute)
+        for name in found:
+            yield from photos_of(name, output)
+    else:
+        raise UserError(f"there is no file or folder {word}")
+
+
+def of_file(file: Path, place: PurePosixPath) -> Photo:
+    """A photo on disk."""
+
+    def read() -> bytes:
+        if file.stat().st_size > MAX_PHOTO_BYTES:
+            raise ImageError(f"{file.stat().st_size:,} bytes; {MAX_PHOTO_BYTES:,} are allowed")
+        return file.read_bytes()
+
+    return Photo(str(file), place, read)
+
+
+def places(photos: list[Photo], folder: Path) -> list[Path]:
+    """Where the annotated copies go: no two at one place, none over a photo that is looked at.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = {Path(photo.name).resolve() for photo in photos}
+    chosen = []
+    for photo in photos:
+        suffix = photo.place.suffix if photo.place.suffix.lower() in SUFFIXES else f"{photo.place.suffix}.jpg"
+        wanted = folder / photo.place.with_suffix(suffix)
+        place, number = wanted, 1
+        while place.resolve() in taken:
+            number += 1
+            place = wanted.with_stem(f"{wanted.stem}-{number}")
+        taken.add(place.resolve())
+        chosen.append(place)
+    return chosen
+
+
+def look(work: tuple[Photo, Path | None], recognize: Recognizer) -> Result:
+    """Read a photo, label its faces and write the annotated copy."""
+    photo, copy = work
+    try:
+        image = decode(photo.read())
+    except (ImageError, UserError) as error:
+        return Result(photo.name, [], str(error))
+    except OSError as error:
+        return Result(photo.name, [], error.strerror or str(error))
+    pixels = np.asarray(image)
+    faces = recognize(pixels)
+    if copy:
+        from facemask.inference.drawing import draw
+
+        drawn = pixels.copy()
+        draw(drawn, faces, recognize.classifier.classes)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawn).save(copy)
+    return Result(photo.name, faces)
+
+
+def text_writer(classes: list[str]) -> Callable[[Result], None]:
+    """Lines for people."""
+
+    def write(result: Result) -> None:
+        if result.error is None:
+            faces = [f"{face.label} {face.probability:.2f}" if face.label else "too small" for face in result.faces]
+            print(f"{result.photo}: {', '.join(faces) or 'no face'}")
+
+    return write
+
+
+def json_writer(classes: list[str]) -> Callable[[Result], None]:
+    """An object a line: photo, and faces (as `LabelledFace.described`) or error."""
+
+    def write(result: Result) -> None:
+        found = {"faces": [face.described() for face in result.faces]} if result.error is None else {}
+        error = {"error": result.error} if result.error else {}
+        print(json.dumps({"photo": result.photo} | found | error, ensure_ascii=False))
+
+    return write
+
+
+def csv_writer(classes: list[str]) -> Callable[[Result], None]:
+    """A row a face; a photo without faces has one row, with those columns empty."""
+    columns = ["photo", "left", "top", "right", "bottom", "score", "label", "probability"]
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow([*columns, *(f"p_{name}" for name in classes), "error"])
+
+    def write(result: Result) -> None:
+        for face in (face.described() for face in result.faces):
+            probabilities = (face["probabilities"].get(name) for name in classes)
+            table.writerow(
+                [result.photo, *face["box"], face["score"], face["label"], face["probability"], *probabilities, None]
+            )
+        if not result.faces:
+            table.writerow([result.photo, *[None] * (len(columns) - 1 + len(classes)), result.error])
+
+    return write
+
+
+WRITERS = {"text": text_writer, "json": json_writer, "csv": csv_writer}

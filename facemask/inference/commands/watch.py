@@ -1,0 +1,156 @@
+"""Label the faces in a video file, a camera (its number) or a stream (its address).
+
+Faces are followed from frame to frame by the overlap of their boxes. What is shown is an exponential mean
+over the frames (weight {weight} for the newest), and a label changes only after that mean has said so for
+{change} frames in a row. A face has appeared after {change} frames and has left when missing for {forget}.
+
+Events go to standard output as JSON, one a line: seconds since the start (and for live sources the
+time of day), appeared, changed or left, the number of the face, its label and probability, its box.
+
+Of a file every frame is looked at. Of a live source the newest is: those that come too fast are dropped.
+A live source that is lost is opened again until --patience runs out. Ctrl-C ends well: the files are whole.
+
+exit status:
+  0  end of the video, Ctrl-C, or q in the window
+  1  the source or an output is unusable, or the source is lost for good; one line says why
+  2  the command line is wrong
+"""
+
+import argparse
+import collections
+import datetime
+import json
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TextIO
+
+import cv2
+from tqdm import tqdm
+
+from facemask.core.errors import UserError
+from facemask.engines.parallel import cores
+from facemask.inference.commands import recognizer
+from facemask.inference.drawing import draw
+from facemask.inference.recognition import LabelledFace
+from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Track, Tracker
+from facemask.inference.video import Frame, Source, Writer, say
+
+__doc__ = __doc__.format(weight=NEW_WEIGHT, change=FRAMES_TO_CHANGE, forget=FRAMES_TO_FORGET)
+TITLE = "facemask (q ends)"
+DETECTOR_SIZES = [320]  # one, for speed
+PHASES = ("read", "detect", "classify", "draw and write")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("source", help="a video file, the number of a camera, or an address (rtsp://, http://)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
+    parser.add_argument("--window", action="store_true", help="show the annotated video")
+    parser.add_argument("--events", type=Path, metavar="FILE", help="write the events there, not to standard output")
+    parser.add_argument(
+        "--patience", type=float, default=60, metavar="SECONDS",
+        help="give a lost live source up after so long (%(default)s)",
+    )  # fmt: skip
+
+
+class Watch:
+    """What is done with every frame once its faces are labelled: follow, log, draw, write, show."""
+
+    def __init__(self, tracker: Tracker, events: TextIO, writer: Writer | None, window: bool, live: bool):
+        self.tracker, self.events, self.writer, self.window, self.live = tracker, events, writer, window, live
+        self.frames, self.seconds = 0, 0.0
+
+    def take(self, frame: Frame, faces: list[LabelledFace]) -> None:
+        """One more frame; KeyboardInterrupt if q was pressed."""
+        self.frames, self.seconds = self.frames + 1, frame.seconds
+        visible, events = self.tracker.update(faces)
+        self.log(events)
+        if self.writer or self.window:
+            draw(frame.pixels, visible, self.tracker.classes)
+        if self.writer:
+            self.writer.write(frame)
+        if self.window:
+            cv2.imshow(TITLE, cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR))
+            if cv2.waitKey(1) == ord("q"):
+                raise KeyboardInterrupt
+
+    def log(self, events: list[tuple[str, Track]]) -> None:
+        """Write events, a line each."""
+        clock = {"clock": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")} if self.live else {}
+        for event, track in events:
+            content = {"time": round(self.seconds, 3), **clock, "event": event, "track": track.number}
+            content |= {"label": track.label, "probability": track.label and round(track.probability, 4)}
+            print(json.dumps(content | {"box": list(track.box)}), file=self.events, flush=True)
+
+
+def main(words: argparse.Namespace) -> int:
+    """Watch until the source ends; the exit status."""
+    if words.window:
+        open_window()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    recognize = recognizer(words, workers := cores())
+    classifier, stopwatch = recognize.classifier, recognize.stopwatch
+    source = Source(words.source, words.patience, stopwatch)
+    start, cpu = time.perf_counter(), time.process_time()
+    with ExitStack() as stack:
+        events = stack.enter_context(words.events.open("w", encoding="utf-8")) if words.events else sys.stdout
+        writer = stack.enter_context(closing(Writer(words.output, source))) if words.output else None
+        watch = Watch(Tracker(classifier.classes, classifier.decide), events, writer, words.window, source.live)
+        progress = stack.enter_context(tqdm(total=source.frames, unit="frame", disable=None))
+        try:
+            stack.enter_context(source)
+            pool = stack.enter_context(ThreadPoolExecutor(workers))
+            waiting = collections.deque()
+
+            def finish() -> None:
+                frame, faces = waiting.popleft()
+                found = faces.result()
+                with stopwatch("draw and write"):
+                    watch.take(frame, found)
+                progress.update()
+
+            for frame in source:
+                waiting.append((frame, pool.submit(recognize, frame.pixels)))
+                while waiting and (len(waiting) > workers or waiting[0][1].done()):
+                    finish()
+            while waiting:
+                finish()
+        except KeyboardInterrupt:
+            say("ended by the user")
+        finally:
+            watch.log(watch.tracker.end())
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+            progress.close()
+            report(watch.frames, seconds, cpu, source, stopwatch.seconds)
+    if not watch.frames:
+        raise UserError(f"{source.shown} has no frame that can be read")
+    return 0
+
+
+def open_window() -> None:
+    """Open the window before anything else takes time.
+
+    Raises
+    ------
+    UserError
+        If OpenCV was built without windows, or there is no display.
+    """
+    try:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
+    except cv2.error:
+        raise UserError(
+            "--window: this OpenCV opens no windows here; leave --window out and write a video with --output, or "
+            "on a desktop: pip uninstall opencv-python-headless && pip install opencv-python"
+        ) from None
+
+
+def report(frames: int, seconds: float, cpu: float, source: Source, phases: dict[str, float]) -> None:
+    """Say how many frames there were, how fast, and where the time went."""
+    dropped = f", {source.dropped} dropped" if source.live else ""
+    say(f"{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s{dropped}")
+    went = ", ".join(f"{name} {1000 * phases[name] / max(1, frames):.1f}" for name in PHASES)
+    say(f"ms a frame, in threads side by side: {went}; processor time {1000 * cpu / max(1, frames):.1f}")

@@ -1,0 +1,131 @@
+"""The application behind `facemask serve`: the page, the model's papers, and photos to faces."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from facemask.data.images import ImageError, decode
+from facemask.inference.drawing import colour
+from facemask.inference.recognition import LabelledFace, Recognizer
+
+MAX_UPLOAD = 20 * 2**20
+HOSTS = ["127.0.0.1", "localhost"]
+# The page needs itself, this server and pictures it made; whatever gets into it can load nothing else.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
+    "img-src blob: data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class FoundFace(BaseModel):
+    """A face; label and probability are null where it is too small to tell."""
+
+    box: tuple[int, int, int, int] = Field(description="left, top, right, bottom in pixels of the upright photo")
+    score: float = Field(description="how sure the detector is that this is a face, 0 to 1")
+    label: str | None
+    probability: float | None = Field(description="how likely the label is, 0 to 1")
+    probabilities: dict[str, float] = Field(description="of every class")
+
+
+class Answer(BaseModel):
+    """What was found in a photo."""
+
+    width: int
+    height: int
+    milliseconds: float = Field(description="from decoding to labels, waiting not counted")
+    faces: list[FoundFace]
+
+
+class Model(BaseModel):
+    """The model in use."""
+
+    file: str
+    size: int = Field(description="side of the square it looks at, in pixels")
+    classes: dict[str, str] = Field(description="each class with its colour")
+    label: str = Field(description="what the threshold is for")
+    threshold: float | None = Field(description="label is said from this probability on; null: the likeliest class")
+    margin: float = Field(description="share of its size by which a face is widened on every side")
+    least_side: int = Field(description="smaller faces are not labelled, in pixels")
+    largest_upload: int = Field(description="of a photo's file, in bytes")
+    card: str | None = Field(description="the model card, Markdown")
+
+
+def own_page(request: Request, origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
+    """Refuse what another site's page sends through the user's browser."""
+    if origin not in (None, f"http://{request.headers['host']}"):
+        raise HTTPException(403, f"requests from pages of {origin} are not answered")
+
+
+def application(recognize: Recognizer, workers: int, card: Path | None) -> FastAPI:
+    """The page and its interface. No more photos are decoded at a time than there are workers; the others wait."""
+    app = FastAPI(
+        title="facemask", summary="Faces in a photo, and who wears a mask.", docs_url=None, redoc_url=None,
+        max_body_size=MAX_UPLOAD,
+    )  # fmt: skip
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+    pool = ThreadPoolExecutor(workers)
+    classifier = recognize.classifier
+
+    def look(content: bytes) -> tuple[tuple[int, ...], float, list[LabelledFace]]:
+        start = time.perf_counter()
+        pixels = np.asarray(decode(content))
+        faces = recognize(pixels)
+        return pixels.shape, 1000 * (time.perf_counter() - start), faces
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def page() -> HTMLResponse:
+        content = files("facemask.inference.page").joinpath("index.html").read_text(encoding="utf-8")
+        return HTMLResponse(content, headers={"Content-Security-Policy": POLICY})
+
+    @app.get("/api/model")
+    def model() -> Model:
+        """The model in use, its decision rule and its card."""
+        return Model(
+            file=classifier.file.name,
+            size=classifier.size,
+            classes={name: "#{:02x}{:02x}{:02x}".format(*colour(name, classifier.classes))
+                     for name in classifier.classes},
+            label=classifier.label,
+            threshold=classifier.threshold,
+            margin=classifier.margin,
+            least_side=recognize.least_side,
+            largest_upload=MAX_UPLOAD,
+            card=card.read_text(encoding="utf-8") if card else None,
+        )  # fmt: skip
+
+    @app.post(
+        "/api/predict",
+        dependencies=[Depends(own_page)],
+        responses={
+            403: {"description": "sent by another site's page"},
+            413: {"description": f"more than {MAX_UPLOAD:,} bytes"},
+            422: {"description": "not an image, or broken, or with too many pixels"},
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "The file of a photo, as it is",
+                "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def predict(request: Request) -> Answer:
+        """The faces in a photo: `curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict`."""
+        content = await request.body()
+        try:
+            shape, milliseconds, faces = await asyncio.get_running_loop().run_in_executor(pool, look, content)
+        except ImageError as error:
+            raise HTTPException(422, str(error)) from None
+        described = [face.described() for face in faces]
+        return Answer(width=shape[1], height=shape[0], milliseconds=round(milliseconds, 1), faces=described)
+
+    return app

@@ -1,0 +1,100 @@
+"""Every network of keras.applications, by name: resnet50, efficientnet_b0, mobilenet_v3_small ..."""
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facemask.core.errors import UserError
+from facemask.core.params import Params
+from facemask.core.terminal import silenced
+
+if TYPE_CHECKING:
+    import keras
+
+# EfficientNet's first normalisation divides by the root of ImageNet's deviations where the network was trained with
+# the deviations themselves. Keras mends it behind that layer, but only where it downloads the weights itself.
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
+
+
+@functools.cache
+def networks() -> dict[str, Callable[..., "keras.Model"]]:
+    """The functions of keras.applications by the names their papers gave, in snake case."""
+    import keras
+
+    return {
+        re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name.replace("NeXt", "next").replace("Net", "net")).lower(): function
+        for name, function in inspect.getmembers(keras.applications, inspect.isfunction)
+    }
+
+
+def preprocess(
+    pixels: "keras.KerasTensor", function: Callable[..., "keras.Model"], weights: str
+) -> "keras.KerasTensor":
+    """What the network's own preprocess_input does to uint8 pixels, in layers that can be saved and converted.
+
+    It is affine in every channel, after red and blue have changed places in some families: three colours tell
+    all of it. Families that rescale inside the network leave pixels as they are.
+    """
+    import keras
+
+    family = sys.modules[function.__module__]
+    black, red, white = family.preprocess_input(np.array([[0, 0, 0], [255, 0, 0], [255, 255, 255]], np.float64))
+    if red[0] == black[0]:
+        pixels = keras.ops.flip(pixels, axis=-1)
+    scale, offset = (white - black) / 255, black
+    if family.__name__.endswith(".efficientnet") and weights != "imagenet":
+        scale = IMAGENET_DEVIATION**-0.5
+        offset = 255 * IMAGENET_MEAN * (1 - scale)
+    if (scale == 1).all() and (offset == 0).all():
+        return pixels
+    return keras.layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="preprocessing")(pixels)
+
+
+def build(params: Params) -> "keras.Model":
+    """A network without its classifier: raw pixels to (n, channels) averaged features.
+
+    Raises
+    ------
+    UserError
+        If there is no such network, it has no `alpha`, the photos are too small for it, or its ImageNet weights
+        cannot be had.
+    """
+    with silenced():
+        import keras
+
+    if params.model not in networks():
+        raise UserError(f"model: there is no {params.model}; give alexnet, cnn or one of: {', '.join(networks())}")
+    function = networks()[params.model]
+    width = {}
+    if "alpha" in inspect.signature(function).parameters:
+        width["alpha"] = params.alpha
+    elif params.alpha != 1:
+        raise UserError(f"alpha: {params.model} has one width; set alpha to 1.0 (it was {params.alpha:g})")
+    shape = (params.image_size, params.image_size, 3)
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    try:
+        network = function(
+            input_tensor=preprocess(pixels, function, params.weights),
+            input_shape=shape,
+            include_top=False,
+            pooling="avg",
+            weights="imagenet" if params.weights == "imagenet" else None,
+            **width,
+        )
+    except ValueError as error:
+        settings = f"alpha {params.alpha:g} and image_size {params.image_size}"
+        raise UserError(f"model: {params.model} cannot be built with {settings}: {error}") from None
+    except Exception as error:
+        if params.weights != "imagenet":
+            raise
+        raise UserError(
+            f"weights: imagenet could not be downloaded ({error}); "
+            "give the path of a .weights.h5 file, or none with train_from: input"
+        ) from None
+    return keras.Model(pixels, network.output, name=params.model)
