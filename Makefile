@@ -2,21 +2,24 @@
 
 PYTHON ?= python3
 BASE ?= main
-export BASE EXP PHOTOS WEIGHTS
+export BASE EXP NAME PHOTOS WEIGHTS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro verify test slow ui diff promote study bench lock audit
+.PHONY: help repro preset verify test slow ui diff promote study bench lock audit
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
-	@python -m facemask.core.params
+	@python -m stages
 	dvc repro
+
+preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset NAME=archive
+	@python -m facemask.experiments.preset name="$$NAME"
 
 verify: $(ENVIRONMENT) ## Make everything anew in a clone, and hold it against dvc.lock
 	@python -m facemask.experiments.verify
@@ -33,13 +36,13 @@ ui: $(ENVIRONMENT) ## Open MLflow on the runs recorded in this folder
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails if the model is worse
-	@python -m facemask.experiments.diff "$$BASE"
+	@python -m facemask.experiments.diff branch="$$BASE"
 
 promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
-	@python -m facemask.experiments.promote "$$EXP"
+	@python -m facemask.experiments.promote revision="$$EXP"
 
 study: $(ENVIRONMENT) ## Run the experiments of study.yaml that are not there yet, and write docs/study.md
-	@python -m facemask.experiments.study study.yaml docs/study.md docs/study.png
+	@python -m facemask.experiments.study experiments=study.yaml page=docs/study.md picture=docs/study.png
 
 bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"

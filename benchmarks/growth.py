@@ -24,7 +24,7 @@ def settings(photos: int, weights: Path) -> str:
     """The committed parameters with so many faces, each of its own, and a frozen trunk."""
     content = yaml.safe_load(Path("params.yaml").read_text())
     content |= HEAD | {"weights": str(weights), "alpha": 1.0, "image_size": SIDE, "epochs": 3}
-    content["dataset"] |= {"images": photos, "size": SIDE}
+    content["datasets"]["synthetic"] |= {"images": photos, "size": SIDE}
     content["survey"]["copy_distance"] = 0
     content["augment"]["copies"] = 0
     content["export"]["max_accuracy_drop"] = 0.9

@@ -83,7 +83,7 @@ def main() -> None:
 
     keras.utils.set_random_seed(7)
     faces = pd.read_csv(arguments.manifest)
-    faces = faces[faces.source == "dataset"]
+    faces = faces[faces.dataset == "photos"]
     with zipfile.ZipFile(arguments.archive) as archive:
         photos = {split: read(archive, part.member) for split, part in faces.groupby("split")}
     labels = {split: part.label.astype("category").cat.codes.to_numpy() for split, part in faces.groupby("split")}

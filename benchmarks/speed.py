@@ -24,7 +24,7 @@ def settings(photos: Path, weights: Path) -> str:
     """The archive preset with a frozen trunk and no copies: what the recipe trains."""
     content = yaml.safe_load(Path("presets/archive.yaml").read_text())
     content |= HEAD | {"weights": str(weights)}
-    content["dataset"]["path"] = str(photos)
+    content["datasets"]["photos"]["path"] = str(photos)
     content["augment"]["copies"] = 0
     return yaml.safe_dump(content, sort_keys=False)
 
@@ -36,7 +36,7 @@ def accuracy(folder: Path) -> float:
 
 def recipe(folder: Path, weights: Path, epochs: int, *options: str) -> tuple[float, dict, float]:
     """Run the recipe; its seconds for ten epochs, its own report, and its megabytes."""
-    command = [sys.executable, "-m", "benchmarks.recipe", "data/raw.zip", "data/manifest.csv", str(weights)]
+    command = [sys.executable, "-m", "benchmarks.recipe", "data/raw/photos.zip", "data/manifest.csv", str(weights)]
     cost, _, output = measure.run([*command, "--epochs", str(epochs), *options], folder)
     report = json.loads(output.splitlines()[-1])
     first, *later = report["epochs"]

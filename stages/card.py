@@ -16,10 +16,24 @@ import yaml
 
 from facemask.core import cli, params
 from facemask.core.files import write_text
-from facemask.core.params import Params
+from facemask.core.params import Float, Section, Side
+from facemask.data.faces import Survey
+from facemask.data.splits import Split
 
 WORST = 5
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
+
+
+class Settings(Section):
+    """The parameters that the sentences speak of; the card shows all of them."""
+
+    image_size: Side
+    model: str
+    alpha: Float
+    weights: str
+    train_from: str
+    survey: Survey
+    split: Split
 
 
 def table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
@@ -37,7 +51,7 @@ def with_interval(scores: dict[str, Any], name: str) -> str:
     return f"{scores[name]:.4f}" + (f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else "")
 
 
-def what(settings: Params) -> str:
+def what(settings: Settings) -> str:
     """The network and what of it was trained."""
     start = {
         "head": "the head alone was trained",
@@ -72,7 +86,7 @@ def numbers(results: dict[str, dict[str, Any]]) -> str:
     return f"{overall}\n\n{classes}"
 
 
-def decision(rule: dict[str, Any]) -> str:
+def how_decided(rule: dict[str, Any]) -> str:
     """How probabilities become a label."""
     if rule["threshold"] is None:
         chosen = "The likeliest class is the answer."
@@ -132,25 +146,23 @@ def worst(predictions: pd.DataFrame) -> str:
 
 def main(
     parameters: Path,
-    source: Path,
-    others: Path,
-    data_file: Path,
-    decision_file: Path,
+    raw: Path,
+    data: Path,
+    decision: Path,
     test: Path,
-    elsewhere: Path,
+    external: Path,
     predictions: Path,
-    exported: Path,
+    comparison: Path,
     card: Path,
 ) -> None:
-    settings = params.load(parameters)
-    files = (source, data_file, decision_file, test, elsewhere, exported, *sorted(others.glob("*.json")))
-    read = {path: json.loads(path.read_text()) for path in files}
-    records = {"dataset": read[source]} | {path.stem: read[path] for path in files if path.parent == others}
+    settings = params.load(Settings, parameters)
+    read = {path: json.loads(path.read_text()) for path in (data, decision, test, external, comparison)}
+    records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
         ["file", "test accuracy", "same answer as Keras", "MB"],
         [
             [f"{name}.tflite", f"{one['accuracy']:.4f}", f"{one['agreement']:.4f}", f"{one['bytes'] / 1e6:.1f}"]
-            for name, one in read[exported].items()
+            for name, one in read[comparison].items()
         ],
     )
     versions = [
@@ -169,9 +181,9 @@ def main(
 95 % intervals are bootstrapped over groups of copies: they say what other photos of the same kind would have given,
 not what another seed would.
 
-{numbers({"test": read[test], **read[elsewhere]})}
+{numbers({"test": read[test], **read[external]})}
 
-{decision(read[decision_file])}
+{how_decided(read[decision])}
 
 {variants}
 
@@ -179,7 +191,7 @@ not what another seed would.
 
 {table(["", "source", "name", "licence", "files", "fingerprint"], (origin(*item) for item in records.items()))}
 
-{amounts(read[data_file], settings.split.method)}
+{amounts(read[data], settings.split.method)}
 
 ## Its worst mistakes
 

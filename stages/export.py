@@ -13,14 +13,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask import networks
 from facemask.core import cli, params
 from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow, replacing, write_json
+from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import shards
+from facemask.data.faces import Survey
 from facemask.engines import litert
 from facemask.evaluation.decision import decide
 from facemask.experiments import tracking
+from facemask.networks import fine_tuning
+
+
+class Export(Section):
+    """What the exported model must hold."""
+
+    calibration_images: Count
+    max_accuracy_drop: Extent
+
+
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    seed: Seed
+    threads: Count
+    survey: Survey
+    export: Export
 
 
 def calibration(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -56,45 +74,44 @@ def gate(results: dict[str, dict[str, Any]], allowed: float) -> None:
 
 
 def main(
-    model_file: Path,
-    labels_file: Path,
-    decision_file: Path,
-    source: Path,
-    predictions_file: Path,
-    folder: Path,
+    model: Path,
+    labels: Path,
+    decision: Path,
+    pixels: Path,
+    predictions: Path,
+    tflite: Path,
     comparison: Path,
 ) -> None:
-    settings = params.load()
+    settings = params.load(Settings)
     prepare_tensorflow(settings.seed, settings.threads)
-    model = networks.load(model_file)
-    classes = shards.read_labels(labels_file)
-    rule = json.loads(decision_file.read_text())
-    evaluated = pd.read_csv(predictions_file)
+    classes = shards.read_labels(labels)
+    rule = json.loads(decision.read_text())
+    evaluated = pd.read_csv(predictions)
     expected = evaluated[[f"p_{label}" for label in classes]].to_numpy()
     original = evaluated.predicted.map(classes.index).to_numpy()
-    pixels, labels = shards.array(source, "test"), shards.labels(source, "test", classes)
-    photos = calibration(shards.array(source, "train"), settings.export.calibration_images, settings.seed)
-    frozen, results, latencies = litert.freeze(model), {}, {}
-    with replacing(folder) as partial:
+    photos, truth = shards.array(pixels, "test"), shards.labels(pixels, "test", classes)
+    sample = calibration(shards.array(pixels, "train"), settings.export.calibration_images, settings.seed)
+    frozen, results, latencies = litert.freeze(fine_tuning.load(model)), {}, {}
+    with replacing(tflite) as partial:
         partial.mkdir()
-        (partial / labels_file.name).write_bytes(labels_file.read_bytes())
+        (partial / labels.name).write_bytes(labels.read_bytes())
         write_json(
-            partial / decision_file.name,
+            partial / decision.name,
             rule | {"margin": settings.survey.margin, "least_side": settings.survey.min_size},
         )
         for variant in litert.VARIANTS:
-            converted = litert.convert(frozen, variant, photos)
+            converted = litert.convert(frozen, variant, sample)
             (partial / f"{variant}.tflite").write_bytes(converted)
-            probabilities = np.concatenate(list(litert.run(converted, pixels, variant)))
+            probabilities = np.concatenate(list(litert.run(converted, photos, variant)))
             predicted = decide(probabilities, classes, rule["label"], rule["threshold"])
-            compared = compare(probabilities, predicted, expected, original, labels)
+            compared = compare(probabilities, predicted, expected, original, truth)
             results[variant] = compared | {"bytes": len(converted)}
-            latencies[variant] = litert.latency(converted, pixels[0])
+            latencies[variant] = litert.latency(converted, photos[0])
         gate(results, settings.export.max_accuracy_drop)
     write_json(comparison, results)
     print(pd.DataFrame(results).T.assign(milliseconds=latencies).to_string())
     measured = {name: {**result, "milliseconds": latencies[name]} for name, result in results.items()}
-    tracking.record(model_file, "export", {"export": measured}, [folder, comparison])
+    tracking.record(model, "export", {"export": measured}, [tflite, comparison])
 
 
 if __name__ == "__main__":

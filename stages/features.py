@@ -7,64 +7,62 @@ folder holds only the name of the cut, and training reads the shards.
 """
 
 import functools
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
 import numpy as np
-from tqdm import tqdm
+from pydantic import Field, model_validator
 
 from facemask import networks
 from facemask.core import cli, params
 from facemask.core.files import prepare_tensorflow, replacing, save_model
+from facemask.core.params import Count, Float, Section, Seed, Side
 from facemask.data import shards
-from facemask.engines import litert
-
-if TYPE_CHECKING:
-    import keras
-
-Engine = Callable[[np.ndarray, str], Iterator[np.ndarray]]
-
-GPU_BATCH = 256
+from facemask.engines import keras, litert
+from facemask.networks import fine_tuning
 
 
-def on_processors(trunk: "keras.Model") -> Engine:
-    """The trunk in LiteRT, one thread a core."""
-    return functools.partial(litert.run, litert.convert(litert.freeze(trunk), "float32"))
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    seed: Seed
+    threads: Count
+    engine: Literal["litert", "keras"]
+    image_size: Side
+    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    alpha: Annotated[Float, Field(gt=0, le=2)]
+    weights: str
+    train_from: str
+
+    @model_validator(mode="after")
+    def weights_fit_cut(self) -> "Settings":
+        if self.weights == "none" and self.train_from != "input":
+            raise ValueError(
+                f"train_from: {self.train_from} would freeze untrained layers; "
+                "with weights: none only train_from: input makes sense"
+            )
+        return self
 
 
-def on_gpu(trunk: "keras.Model") -> Engine:
-    """The trunk in TensorFlow."""
-
-    def run(pixels: np.ndarray, title: str) -> Iterator[np.ndarray]:
-        for start in tqdm(range(0, len(pixels), GPU_BATCH), desc=title, unit="batch"):
-            yield trunk.predict_on_batch(pixels[start : start + GPU_BATCH])
-
-    return run
-
-
-def apply(trunk: "keras.Model", source: Path, folder: Path) -> None:
-    """Write the trunk's output for every row of every shard."""
-    import tensorflow as tf
-
-    run = (on_gpu if tf.config.list_physical_devices("GPU") else on_processors)(trunk)
-    for split in shards.names(source):
-        pixels = shards.array(source, split)
-        shape = (len(pixels), *trunk.output_shape[1:])
-        shards.fill(folder, split, shape, np.float32, run(pixels, split))
-
-
-def main(source: Path, backbone_file: Path, features: Path) -> None:
-    settings = params.load()
+def main(pixels: Path, backbone: Path, features: Path) -> None:
+    settings = params.load(Settings)
     prepare_tensorflow(settings.seed, settings.threads)
-    backbone = networks.build_backbone(settings)
-    trunk, _ = networks.cut(backbone, settings.train_from)
-    save_model(backbone, backbone_file)
+    network = networks.build_backbone(settings.model, settings.alpha, settings.weights, settings.image_size)
+    trunk, _ = fine_tuning.cut(network, settings.train_from)
+    save_model(network, backbone)
     with replacing(features) as partial:
         partial.mkdir()
         (partial / "cut.txt").write_text(f"{settings.train_from}\n")
-        if trunk is not None:
-            apply(trunk, source, partial)
+        if trunk is None:
+            return
+        if settings.engine == "litert":
+            run = functools.partial(litert.run, litert.convert(litert.freeze(trunk), "float32"))
+        else:
+            run = functools.partial(keras.run, trunk)
+        for split in shards.names(pixels):
+            rows = shards.array(pixels, split)
+            shape = (len(rows), *trunk.output_shape[1:])
+            shards.fill(partial, split, shape, np.float32, run(rows, split))
 
 
 if __name__ == "__main__":

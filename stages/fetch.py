@@ -1,27 +1,30 @@
-"""Bring the photos here, once, as one immutable zip.
+"""Bring the datasets here, once, each as one immutable zip.
 
-Reads the source that params names; writes the zip, the list of what it holds, and where it is
-from. Everything after this stage works without a network.
+Reads the sources that params names; writes a folder with, for every dataset, NAME.zip, NAME.csv (every file with
+its hash) and NAME.json (where it is from). Everything after this stage works without a network.
 """
 
 from pathlib import Path
 
 from facemask.core import cli, params
-from facemask.core.files import remove, write_json, write_text
-from facemask.data.sources import obtain
+from facemask.core.files import remove
+from facemask.core.params import Section
+from facemask.data.sources import Datasets, obtain
 
 
-def main(raw: Path, contents: Path, source: Path) -> None:
-    incoming = raw.with_name(f".{raw.name}.incoming")
-    remove(incoming)
-    incoming.mkdir(parents=True)
-    try:
-        record, listing = obtain(params.load().dataset, incoming / raw.name)
-        (incoming / raw.name).replace(raw)
-    finally:
-        remove(incoming)
-    write_text(contents, listing)
-    write_json(source, record)
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    datasets: Datasets
+
+
+def main(raw: Path) -> None:
+    datasets = params.load(Settings).datasets
+    for name, dataset in datasets.items():
+        obtain(name, dataset, raw)
+    for path in raw.iterdir():  # what a dataset left that is no longer wanted
+        if path.stem not in datasets:
+            remove(path)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,22 @@ import pandas as pd
 from facemask.core import cli, params
 from facemask.core.errors import UserError
 from facemask.core.files import write_csv, write_json
-from facemask.core.params import Other, Split
+from facemask.core.params import Section, Seed
 from facemask.data.archive import simple
-from facemask.data.shards import SPLITS, TEXT
+from facemask.data.faces import Survey
+from facemask.data.shards import TEXT
+from facemask.data.sources import Dataset, Datasets
+from facemask.data.splits import SPLITS, Split
+
+
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    seed: Seed
+    datasets: Datasets
+    survey: Survey
+    split: Split
+
 
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "trainset": "train",
@@ -85,23 +98,22 @@ def deal(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, in
     return faces.assign(split=assign(faces, shares, seed)), int(leaks.sum())
 
 
-def place(faces: pd.DataFrame, others: dict[str, Other], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
-    """Give every face its split: a dataset that is only tested on is a split by itself.
+def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
+    """Give every face its split: an external test set is a split by itself.
 
-    What is trained on besides gives way where it has a copy in validation or test. Returns and raises what
-    `deal` does, and stops if there is nothing to test on.
+    Of a dataset that is trained on as a whole, near-duplicates of validation and test faces are left out. Returns and
+    raises what `deal` does, and stops if an external test set is empty.
     """
-    own, leaks = deal(faces[faces.source == "dataset"], split, seed)
-    examined = set(own.group[own.split != "train"])
-    parts = [own]
-    for name, other in others.items():
-        part = faces[faces.source == name]
-        if other.use == "train":
-            parts.append(part[~part.group.isin(examined)].assign(split="train"))
-        elif part.empty:
-            raise UserError(f"others.{name}: none of its faces can be used; the list of rejects says why")
-        else:
-            parts.append(part.assign(split=name))
+    uses = faces.dataset.map({name: dataset.use for name, dataset in datasets.items()})
+    divided, leaks = deal(faces[uses == "split"], split, seed)
+    held_out = set(divided.group[divided.split != "train"])
+    added = faces[uses == "train"]
+    parts = [divided, added[~added.group.isin(held_out)].assign(split="train")]
+    for name in (name for name, dataset in datasets.items() if dataset.use == "test"):
+        part = faces[faces.dataset == name]
+        if part.empty:
+            raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
+        parts.append(part.assign(split=name))
     return pd.concat(parts), leaks
 
 
@@ -123,11 +135,10 @@ def check(faces: pd.DataFrame, classes: list[str]) -> None:
                 )
 
 
-def amounts(faces: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, leaks: int) -> dict[str, Any]:
+def amounts(own: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, leaks: int) -> dict[str, Any]:
     """What the data is: counts by split and class, rejects, groups, copies and leaks."""
-    own = faces[faces.source == "dataset"]
-    photos = own.drop_duplicates("member")
-    taught = set(manifest.group[manifest.split == "train"])
+    photos = own.drop_duplicates(["dataset", "member"])
+    trained_on = set(manifest.group[manifest.split == "train"])
     tests = [name for name in manifest.split.unique() if name not in SPLITS]
     return {
         "faces": {
@@ -144,20 +155,21 @@ def amounts(faces: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, 
         "groups_across_labels": int((own.groupby("group").label.agg("nunique") > 1).sum()),
         "leaks": {"ungrouped": leaks, "left": int(leaked(manifest[manifest.split.isin(SPLITS)]).sum())},
         "copies_of_training": {
-            name: int(manifest.group[manifest.split == name].isin(taught).sum()) for name in sorted(tests)
+            name: int(manifest.group[manifest.split == name].isin(trained_on).sum()) for name in sorted(tests)
         },
     }
 
 
-def main(faces_file: Path, rejects_file: Path, manifest_file: Path, data: Path) -> None:
-    settings = params.load()
-    faces = pd.read_csv(faces_file, dtype=TEXT, keep_default_na=False)
-    rejects = pd.read_csv(rejects_file, dtype=str, keep_default_na=False)
-    manifest, leaks = place(faces, settings.others, settings.split, settings.seed)
-    check(manifest, list(settings.survey.classes))
-    write_csv(manifest_file, manifest)
-    write_json(data, amounts(faces, manifest, rejects, leaks))
-    print(pd.crosstab(manifest.label, manifest.split).to_string())
+def main(faces: Path, rejects: Path, manifest: Path, report: Path) -> None:
+    settings = params.load(Settings)
+    found = pd.read_csv(faces, dtype=TEXT, keep_default_na=False)
+    refused = pd.read_csv(rejects, dtype=str, keep_default_na=False)
+    placed, leaks = place(found, settings.datasets, settings.split, settings.seed)
+    check(placed, list(settings.survey.classes))
+    divided = [name for name, dataset in settings.datasets.items() if dataset.use == "split"]
+    write_csv(manifest, placed)
+    write_json(report, amounts(found[found.dataset.isin(divided)], placed, refused, leaks))
+    print(pd.crosstab(placed.label, placed.split).to_string())
     crossing = "cross" if settings.split.method == "given" else "would cross, dealt photo by photo,"
     print(f"{leaks} copies {crossing} from one split to a later one")
 

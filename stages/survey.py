@@ -1,6 +1,6 @@
 """Look at every photo once: which faces are there, of which class, and which are copies of each other.
 
-Reads the zip and the other datasets; writes a row a face, what cannot be used and why, and a
+Reads the datasets; writes a row a face, what cannot be used and why, and a
 picture of the largest groups. Copies of one photo, exact or near, whatever their labels, form a
 group with all faces of one scene.
 """
@@ -18,17 +18,24 @@ import pandas as pd
 from facemask.core import cli, params
 from facemask.core.errors import UserError
 from facemask.core.files import write_csv
-from facemask.core.params import Survey
+from facemask.core.params import Section
 from facemask.data import images, near_duplicates, pascal_voc
-from facemask.data.archive import Archive, by_source, simple
+from facemask.data.archive import Archive, by_dataset, simple
 from facemask.data.boxes import Box
+from facemask.data.faces import Survey
 from facemask.engines import parallel
 from facemask.evaluation import figures
 
 PHOTOS_A_TASK = 64
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
-FACE = ["source", "member", "label", "group", "sha256", *Box._fields]
-REJECT = ["source", "member", "kind", "reason"]
+FACE = ["dataset", "member", "label", "group", "sha256", *Box._fields]
+REJECT = ["dataset", "member", "kind", "reason"]
+
+
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    survey: Survey
 
 
 def folder_class(member: str, aliases: dict[str, str]) -> str | None:
@@ -112,13 +119,13 @@ def paired(archive: Archive) -> list[tuple[str, str | None]]:
     return pairs
 
 
-def read(source: str, archive: Archive, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
+def read(dataset: str, archive: Archive, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
     """Faces and rejects of a whole archive, in order of member."""
     faces, rejects = [], []
     examined = functools.partial(examine, archive, survey=survey)
-    for seen, refused in parallel.apply(examined, paired(archive), PHOTOS_A_TASK, f"read {source}", "photo"):
-        faces += [{"source": source, **face} for face in seen]
-        rejects += [(source, *reject) for reject in refused]
+    for seen, refused in parallel.apply(examined, paired(archive), PHOTOS_A_TASK, f"read {dataset}", "photo"):
+        faces += [{"dataset": dataset, **face} for face in seen]
+        rejects += [(dataset, *reject) for reject in refused]
     return faces, rejects
 
 
@@ -150,7 +157,7 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
 def grouped(faces: pd.DataFrame, fingerprints: np.ndarray, distance: int) -> pd.Series:
     """The group of every face: the beginning of the smallest sha256 in it, whatever the order of the faces."""
     near = near_duplicates.groups(fingerprints, distance) if distance else np.arange(len(faces))
-    scene = faces.groupby(["source", "member"], sort=False).ngroup().to_numpy()
+    scene = faces.groupby(["dataset", "member"], sort=False).ngroup().to_numpy()
     exact = faces.groupby("sha256", sort=False).ngroup().to_numpy()
     numbers = near_duplicates.merged(near, scene, exact)
     return faces.sha256.groupby(numbers).transform("min").str[:16]
@@ -158,7 +165,7 @@ def grouped(faces: pd.DataFrame, fingerprints: np.ndarray, distance: int) -> pd.
 
 def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -> None:
     """Show the groups with the most photos, with the labels under them."""
-    photos = faces.drop_duplicates(["source", "member"])
+    photos = faces.drop_duplicates(["dataset", "member"])
     sizes = photos.groupby("group").size()
     largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").index[:SHOWN_GROUPS]
     rows = []
@@ -166,26 +173,26 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -
         members = photos[photos.group == group]
         pixels = []
         for face in members.head(SHOWN_FACES).itertuples():
-            content = archives[face.source].read(face.member)
+            content = archives[face.dataset].read(face.member)
             pixels.append(images.cut_out(content, (0, 0, 0, 0), SHOWN_SIZE))
         rows.append((f"{len(members)} photos", pixels, list(members.label.head(SHOWN_FACES))))
     figures.groups(rows, path)
 
 
-def main(raw: Path, others: Path, faces_file: Path, rejects_file: Path, picture: Path) -> None:
-    survey = params.load().survey
-    faces, rejects = [], []
-    with by_source(raw, others) as archives:
-        for source, archive in archives.items():
-            seen, refused = read(source, archive, survey)
-            faces += seen
-            rejects += refused
-        table, refusals = pd.DataFrame(faces, columns=[*FACE, "fingerprint"]), pd.DataFrame(rejects, columns=REJECT)
-        check(len(table.drop_duplicates(["source", "member"])), refusals, survey.max_rejected)
+def main(raw: Path, faces: Path, rejects: Path, groups: Path) -> None:
+    survey = params.load(Settings).survey
+    found, refused = [], []
+    with by_dataset(raw) as archives:
+        for name, archive in archives.items():
+            seen, unusable = read(name, archive, survey)
+            found += seen
+            refused += unusable
+        table, refusals = pd.DataFrame(found, columns=[*FACE, "fingerprint"]), pd.DataFrame(refused, columns=REJECT)
+        check(len(table.drop_duplicates(["dataset", "member"])), refusals, survey.max_rejected)
         table["group"] = grouped(table, np.stack(table.pop("fingerprint")), survey.copy_distance)
-        write_csv(faces_file, table[FACE])
-        write_csv(rejects_file, refusals)
-        draw_groups(table, archives, picture)
+        write_csv(faces, table[FACE])
+        write_csv(rejects, refusals)
+        draw_groups(table, archives, groups)
     print(f"{len(table):,} faces in {table.group.nunique():,} groups; {len(refusals):,} rejected")
 
 

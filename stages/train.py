@@ -8,23 +8,52 @@ and the curves. The test split is not read.
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from facemask import networks
 from facemask.core import cli, params
 from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
-from facemask.core.params import Decision, Params
+from facemask.core.params import Count, Float, Fraction, Section, Seed, Side
 from facemask.data import shards
 from facemask.engines import litert
-from facemask.evaluation import decision, figures
+from facemask.evaluation import figures
+from facemask.evaluation.decision import temperature, threshold_for
 from facemask.experiments import tracking
+from facemask.networks import fine_tuning
+from facemask.networks.fine_tuning import Head
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+
+class Decision(Section):
+    """From probabilities to a label."""
+
+    calibrate: bool
+    label: str
+    recall: Fraction | None
+
+
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    seed: Seed
+    threads: Count
+    image_size: Side
+    weights: str
+    train_from: str
+    head: Head
+    lr: Annotated[Float, Field(gt=0, le=1)]
+    lr_schedule: Literal["constant", "cosine", "plateau"]
+    epochs: Count
+    patience: Count
+    batch_size: Count
+    class_weights: bool
+    decision: Decision
 
 
 def batches(
@@ -62,7 +91,7 @@ def class_weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
     return (len(labels) / len(photos) / photos)[labels].astype(np.float32)
 
 
-def schedule(settings: Params, steps: int) -> "tuple[float | keras.optimizers.schedules.LearningRateSchedule, list]":
+def schedule(settings: Settings, steps: int) -> "tuple[float | keras.optimizers.schedules.LearningRateSchedule, list]":
     """The learning rate, and the callbacks that change it."""
     import keras
 
@@ -73,7 +102,7 @@ def schedule(settings: Params, steps: int) -> "tuple[float | keras.optimizers.sc
     return settings.lr, []
 
 
-def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Params) -> pd.DataFrame:
+def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Settings) -> pd.DataFrame:
     """Train a model in place, with the weights of the best epoch restored.
 
     Parameters
@@ -113,7 +142,7 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Params)
 
 def calibrate(trainable: "keras.Model", inputs: np.ndarray, labels: np.ndarray, batch_size: int) -> float:
     """Divide the logits, in place, by the temperature that validation asks for; returns it."""
-    found = decision.temperature(labels, networks.predict(trainable, inputs, batch_size))
+    found = temperature(labels, fine_tuning.predict(trainable, inputs, batch_size))
     last = trainable.get_layer("probabilities")
     last.set_weights([weight / found for weight in last.get_weights()])
     return found
@@ -126,51 +155,49 @@ def rule(
     threshold = None
     if settings.recall is not None:
         index = classes.index(settings.label)
-        threshold = decision.threshold_for(labels == index, probabilities[:, index], settings.recall)
+        threshold = threshold_for(labels == index, probabilities[:, index], settings.recall)
     return {"label": settings.label, "recall": settings.recall, "threshold": threshold}
 
 
 def main(
-    source: Path,
+    pixels: Path,
     features: Path,
-    backbone_file: Path,
-    model_file: Path,
-    trained_file: Path,
-    labels_file: Path,
-    decision_file: Path,
-    history_file: Path,
+    backbone: Path,
+    model: Path,
+    trained: Path,
+    labels: Path,
+    decision: Path,
+    history: Path,
     curves: Path,
 ) -> None:
-    settings = params.load()
+    settings = params.load(Settings)
     prepare_tensorflow(settings.seed, settings.threads)
-    classes = sorted(shards.rows(source, "train").label.unique())
-    inputs = source if settings.train_from == "input" else features
+    classes = sorted(shards.rows(pixels, "train").label.unique())
+    inputs = pixels if settings.train_from == "input" else features
     train, validation = (
-        (shards.array(inputs, split), shards.labels(source, split, classes)) for split in ("train", "validation")
+        (shards.array(inputs, split), shards.labels(pixels, split, classes)) for split in ("train", "validation")
     )
-    trunk, top = networks.cut(networks.load(backbone_file), settings.train_from)
-    trainable = networks.build_trainable(
+    trunk, top = fine_tuning.cut(fine_tuning.load(backbone), settings.train_from)
+    trainable = fine_tuning.build_trainable(
         top, train[0].shape[1:], train[0].dtype.name, settings.head, len(classes), settings.weights != "none"
     )
     start = time.perf_counter()
-    history = fit(trainable, train, validation, settings)
+    epochs = fit(trainable, train, validation, settings)
     seconds = time.perf_counter() - start
     found = calibrate(trainable, *validation, settings.batch_size) if settings.decision.calibrate else None
-    probabilities = networks.predict(trainable, validation[0], settings.batch_size)
+    probabilities = fine_tuning.predict(trainable, validation[0], settings.batch_size)
     chosen = rule(validation[1], probabilities, classes, settings.decision)
-    model = networks.join(trunk, trainable, settings.image_size)
-    save_model(model, model_file)
-    with replacing(trained_file) as partial:
+    whole = fine_tuning.join(trunk, trainable, settings.image_size)
+    save_model(whole, model)
+    with replacing(trained) as partial:
         partial.write_bytes(litert.convert(litert.freeze(trainable), "float32"))
-    write_text(labels_file, "".join(f"{label}\n" for label in classes))
-    write_json(decision_file, chosen | {"temperature": found})
-    write_csv(history_file, history)
-    figures.curves(history, curves)
-    best = history.loc[history.val_loss.idxmin()]
-    print(f"{len(history)} epochs, {seconds:.1f} s; kept {best.epoch:.0f}: validation accuracy {best.val_accuracy:.4f}")
-    tracking.record_training(
-        model_file, model, settings, history, classes, seconds, [labels_file, decision_file, history_file, curves]
-    )
+    write_text(labels, "".join(f"{label}\n" for label in classes))
+    write_json(decision, chosen | {"temperature": found})
+    write_csv(history, epochs)
+    figures.curves(epochs, curves)
+    best = epochs.loc[epochs.val_loss.idxmin()]
+    print(f"{len(epochs)} epochs, {seconds:.1f} s; kept {best.epoch:.0f}: validation accuracy {best.val_accuracy:.4f}")
+    tracking.record_training(model, whole, params.read(), epochs, classes, seconds, [labels, decision, history, curves])
 
 
 if __name__ == "__main__":

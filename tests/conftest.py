@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 
+from facemask.core import params
+from facemask.core.params import Section
 from facemask.data.archive import write_archive
-from facemask.data.sources import demo
+from facemask.data.sources import synthetic
+from facemask.experiments import preset
+from stages.__main__ import Params
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -46,8 +51,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TINY = {
-    "dataset.images": 60,
-    "dataset.size": 40,
+    "datasets": {"synthetic": {"use": "split", "source": "synthetic", "images": 60, "size": 40}},
     "image_size": 32,
     "alpha": 0.35,
     "augment.copies": 1,
@@ -69,10 +73,14 @@ def changed(content: dict, changes: dict) -> dict:
     return content
 
 
-def write_params(folder: Path, preset: str = "params.yaml", **changes) -> None:
-    """Write the committed params.yaml, made tiny and then changed; `a__b` stands for `a.b`."""
-    content = yaml.safe_load((ROOT / preset).read_text())
-    content = changed(content, TINY | {key.replace("__", "."): value for key, value in changes.items()})
+def write_params(folder: Path, name: str | None = None, **changes) -> None:
+    """Write the committed params.yaml, made tiny, with a preset if it is named, and changed; `a__b` is `a.b`."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    tiny = TINY
+    if name:
+        preset.merge(content, preset.load(name, ROOT / "presets"))
+        tiny = {key: value for key, value in TINY.items() if key != "datasets"}
+    content = changed(content, deepcopy(tiny) | {key.replace("__", "."): value for key, value in changes.items()})
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
@@ -85,9 +93,24 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def words_of(name: str) -> list[str]:
-    """The paths that dvc.yaml calls a stage with."""
+def load_params(folder: Path = Path()) -> Section:
+    """The whole of a folder's params.yaml."""
+    return params.validate(Params, params.read(folder / "params.yaml"))
+
+
+def archived(path: str | Path, use: str = "split", **more) -> dict[str, dict]:
+    """The datasets of a params file, one of them: photos in a zip or folder."""
+    return {"photos": {"use": use, "source": "archive", "path": str(path), **more}}
+
+
+def arguments_of(name: str) -> list[str]:
+    """The `file=path` arguments that dvc.yaml calls a stage with."""
     return PIPELINE[name]["cmd"].split()[3:]
+
+
+def paths_of(name: str) -> dict[str, Path]:
+    """The same, by the name of the file."""
+    return {key: Path(path) for key, _, path in (argument.partition("=") for argument in arguments_of(name))}
 
 
 def outputs_of(name: str) -> list[str]:
@@ -180,18 +203,23 @@ def commit(folder: Path, message: str) -> None:
     shell("git", "commit", "--quiet", "--allow-empty", "--message", message, cwd=folder)
 
 
+def build_backbone(settings: Section) -> "keras.Model":  # noqa: F821
+    """The network that parameters name."""
+    from facemask import networks
+
+    return networks.build_backbone(settings.model, settings.alpha, settings.weights, settings.image_size)
+
+
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory) -> Path:
     """Weights for a tiny network, random but from a file: what is behind a cut needs some."""
-    from facemask import networks
-    from facemask.core import params
     from facemask.core.files import prepare_tensorflow
 
     folder = tmp_path_factory.mktemp("pretrained")
     write_params(folder)
-    settings = params.load(folder / "params.yaml")
+    settings = load_params(folder)
     prepare_tensorflow(settings.seed, settings.threads)
-    networks.build_backbone(settings).save_weights(folder / "tiny.weights.h5")
+    build_backbone(settings).save_weights(folder / "tiny.weights.h5")
     return folder / "tiny.weights.h5"
 
 
@@ -205,7 +233,10 @@ ARTIFACT_PATHS = (
 HEAD_ONLY = {
     "weights": "tiny.weights.h5",
     "train_from": "head",
-    "others": {"scenes": {"use": "test", "source": "archive", "path": "scenes.zip"}},
+    "datasets": {
+        **TINY["datasets"],
+        "scenes": {"use": "test", "source": "archive", "path": "scenes.zip"},
+    },
 }
 
 
@@ -220,12 +251,12 @@ def marked(*faces: tuple[str, int, int, int, int]) -> bytes:
 
 
 def draw_scenes(path: Path, count: int) -> None:
-    """A zip of scenes with a masked and a bare face side by side, 50 pixels each, marked."""
+    """A zip of scenes with a masked and an unmasked face side by side, 50 pixels each, with their boxes."""
     members = []
     for number in range(count):
         scene = Image.new("RGB", (100, 50))
         for place, label in enumerate(("with_mask", "without_mask")):
-            scene.paste(demo.draw_face(np.random.default_rng([5, number, place]), label, 50), (50 * place, 0))
+            scene.paste(synthetic.draw_face(np.random.default_rng([5, number, place]), label, 50), (50 * place, 0))
         file = io.BytesIO()
         scene.save(file, "PNG")
         faces = ("with_mask", 5, 5, 45, 45), ("without_mask", 55, 5, 95, 45)
@@ -284,7 +315,7 @@ def draw_photos(folder: Path, count: int = 4) -> list[Path]:
     paths = [folder / f"{number}.png" for number in range(count)]
     for number, path in enumerate(paths):
         label = ("with_mask", "without_mask")[number % 2]
-        demo.draw_face(np.random.default_rng([9, number]), label, 60).save(path)
+        synthetic.draw_face(np.random.default_rng([9, number]), label, 60).save(path)
     return paths
 
 
@@ -302,10 +333,11 @@ def photos(shared, tmp_path_factory) -> Path:
 def train_on_photos(folder: Path, photos: Path, shared: Path) -> Path:
     """A checkout in which the archive preset has run on real photos."""
     checkout(folder)
-    shutil.copy(ROOT / "presets/archive.yaml", folder / "params.yaml")
+    shutil.copy(ROOT / "params.yaml", folder)
+    shell(sys.executable, "-m", "facemask.experiments.preset", "name=archive", cwd=folder)
     commit(folder, "archive preset")
     weights = shared / "weights/mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
-    settings = [f"dataset.path={photos}", f"weights={weights}", "export.max_accuracy_drop=0.05", "epochs=2"]
+    settings = [f"datasets.photos.path={photos}", f"weights={weights}", "export.max_accuracy_drop=0.05", "epochs=2"]
     shell("dvc", "exp", "run", *(word for setting in settings for word in ("--set-param", setting)), cwd=folder)
     return folder
 

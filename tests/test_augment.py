@@ -7,23 +7,24 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import stage, write_params
+from conftest import load_params, stage, write_params
 
-from facemask.core import params
+from facemask.core.params import Section
 from facemask.data import shards
 from facemask.data.archive import write_archive
-from facemask.data.sources import demo
-from stages.augment import alter, generator
+from facemask.data.augmentation import Augment, alter
+from facemask.data.sources import synthetic
+from stages.augment import generator
 
 STILL = {
-    name: False if name == "flip" else 0.0 for name in params.Augment.model_fields if name != "copies"
+    name: False if name == "flip" else 0.0 for name in Augment.model_fields if name != "copies"
 }  # fmt: skip
 
 
 @pytest.fixture
-def settings(tmp_path) -> params.Params:
+def settings(tmp_path) -> Section:
     write_params(tmp_path)
-    return params.load()
+    return load_params()
 
 
 def digests(folder: str) -> str:
@@ -31,19 +32,20 @@ def digests(folder: str) -> str:
 
 
 def prepare(**changes) -> None:
-    write_archive(Path("raw.zip"), (demo.draw_member(index, 40) for index in range(60)))
+    write_archive(Path("raw/synthetic.zip"), (synthetic.draw_member(index, 40) for index in range(60)))
     write_params(Path(), **changes)
-    Path("others").mkdir()
     for call in (
-        "survey raw.zip others faces.csv rejects.csv groups.png",
-        "split faces.csv rejects.csv manifest.csv data.json",
+        "survey raw=raw faces=faces.csv rejects=rejects.csv groups=groups.png",
+        "split faces=faces.csv rejects=rejects.csv manifest=manifest.csv report=data.json",
     ):
         done = stage(*call.split())
         assert done.returncode == 0, done.stderr
 
 
 def augment(folder: str, **environment) -> None:
-    done = stage("augment", "raw.zip", "others", "manifest.csv", folder, f"{folder}.png", **environment)
+    done = stage(
+        "augment", "raw=raw", "manifest=manifest.csv", f"pixels={folder}", f"sheet={folder}.png", **environment
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -69,7 +71,7 @@ def test_only_training_photos_get_copies_and_each_photo_comes_first():
 
 
 def test_a_copy_depends_on_seed_face_and_number(settings):
-    photo = np.asarray(demo.draw_face(np.random.default_rng(0), "with_mask", 32))
+    photo = np.asarray(synthetic.draw_face(np.random.default_rng(0), "with_mask", 32))
 
     def drawn(seed: int, sha256: str, left: int, number: int) -> bytes:
         face = SimpleNamespace(sha256=sha256, left=left, top=0)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from facemask.data import images
 from facemask.data.near_duplicates import PARTS, SIDE, WINDOW, fingerprint, groups, neighbours
-from facemask.data.sources.demo import draw_member
+from facemask.data.sources.synthetic import draw_member
 
 DISTANCE = 32
 FACES = 150

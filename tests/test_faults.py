@@ -25,6 +25,8 @@ from conftest import (
     HEAD_ONLY,
     PIPELINE,
     ROOT,
+    TINY,
+    arguments_of,
     checkout,
     draw_scenes,
     free_port,
@@ -32,7 +34,6 @@ from conftest import (
     shell,
     stage,
     tracking_server,
-    words_of,
     write_params,
 )
 
@@ -117,8 +118,8 @@ def test_killed_at_twenty_moments_over_all_stages_the_next_repro_gives_the_same_
 
 
 def test_an_interrupt_from_the_keyboard_is_one_line_and_leaves_nothing_behind(tmp_path):
-    write_params(tmp_path, dataset__images=100_000)
-    process = start(sys.executable, "-m", "stages.fetch", *words_of("fetch"), folder=tmp_path, PYTHONPATH=str(ROOT))
+    write_params(tmp_path, datasets={"synthetic": {**TINY["datasets"]["synthetic"], "images": 100_000}})
+    process = start(sys.executable, "-m", "stages.fetch", *arguments_of("fetch"), folder=tmp_path, PYTHONPATH=str(ROOT))
     output = ""
     while not re.search(r"\| [1-9]", output):  # the first faces are drawn
         output += process.stdout.read(1)
@@ -140,7 +141,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_old_outputs_stay(name, copy):
     paths = [path for out in outputs_of(name) for path in [copy / out, *(copy / out).rglob("*")] if path.is_file()]
     limit = max(path.stat().st_size for path in paths) // 2
     done = subprocess.run(
-        ["prlimit", f"--fsize={limit}", sys.executable, "-m", f"stages.{name}", *words_of(name)],
+        ["prlimit", f"--fsize={limit}", sys.executable, "-m", f"stages.{name}", *arguments_of(name)],
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "File too large" in said(name, done)
@@ -155,7 +156,7 @@ def test_a_folder_that_may_not_be_written_to_is_one_line_and_the_old_outputs_sta
     like_others = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
     folder.chmod(0o555)
     done = subprocess.run(
-        [*like_others, sys.executable, "-m", f"stages.{name}", *words_of(name)],
+        [*like_others, sys.executable, "-m", f"stages.{name}", *arguments_of(name)],
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
     folder.chmod(0o755)
@@ -214,7 +215,7 @@ def trained(copy: Path, **environment) -> subprocess.CompletedProcess:
     before = files(copy)
     for out in outputs_of("train"):
         (copy / out).unlink()
-    done = stage("train", *words_of("train"), folder=copy, **environment)
+    done = stage("train", *arguments_of("train"), folder=copy, **environment)
     assert done.returncode == 0, done.stderr
     assert files(copy) == before
     return done

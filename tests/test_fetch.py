@@ -6,26 +6,26 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from conftest import stage, write_params
+import pytest
+from conftest import archived, stage, write_params
 
 from facemask.data.archive import write_archive
 
 PHOTOS = [("with_mask/a.jpg", b"photo a"), ("without_mask/b.jpg", b"photo b")]
-RAW = Path("raw.zip")
-OUTPUTS = (RAW, "contents.csv", "source.json")
+RAW = Path("raw/photos.zip")
 
 
 def fingerprint() -> str:
-    """The sha256 of the list of contents, as `sha256sum data/contents.csv` gives it."""
-    return hashlib.sha256(Path("contents.csv").read_bytes()).hexdigest()
+    """The sha256 of the list of contents, as `sha256sum data/raw/photos.csv` gives it."""
+    return hashlib.sha256(Path("raw/photos.csv").read_bytes()).hexdigest()
 
 
 def test_the_demo_is_drawn_the_same_twice(tmp_path):
-    write_params(tmp_path, dataset__images=30)
+    write_params(tmp_path)
     for _ in range(2):
-        done = stage("fetch", *OUTPUTS)
+        done = stage("fetch", "raw=raw")
         assert done.returncode == 0, done.stderr
-        shutil.move(RAW, tmp_path / f"{len(list(tmp_path.glob('*.zip')))}.zip")
+        shutil.move("raw/synthetic.zip", tmp_path / f"{len(list(tmp_path.glob('*.zip')))}.zip")
     first, second = sorted(tmp_path.glob("*.zip"))
     assert first.read_bytes() == second.read_bytes()
 
@@ -37,21 +37,21 @@ def test_a_folder_and_a_zip_of_it_have_the_same_content(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
     prints = []
     for path in ("photos", "photos.zip"):
-        write_params(tmp_path, dataset__source="archive", dataset__path=path)
-        done = stage("fetch", *OUTPUTS)
+        write_params(tmp_path, datasets=archived(path))
+        done = stage("fetch", "raw=raw")
         assert done.returncode == 0, done.stderr
         prints.append(fingerprint())
-        assert f"2 files, dataset.sha256: {prints[-1]}" in done.stdout
+        assert f"photos: 2 files, sha256: {prints[-1]}" in done.stdout
     assert prints[0] == prints[1]
 
 
 def test_what_the_zip_holds_and_where_it_is_from_are_written_down(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
-    write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip")
-    assert stage("fetch", *OUTPUTS).returncode == 0
+    write_params(tmp_path, datasets=archived("photos.zip"))
+    assert stage("fetch", "raw=raw").returncode == 0
     rows = [f"{name},{len(content)},{hashlib.sha256(content).hexdigest()}\n" for name, content in PHOTOS]
-    assert Path("contents.csv").read_text() == "".join(["member,bytes,sha256\n", *rows])
-    assert json.loads(Path("source.json").read_text()) == {
+    assert Path("raw/photos.csv").read_text() == "".join(["member,bytes,sha256\n", *rows])
+    assert json.loads(Path("raw/photos.json").read_text()) == {
         "source": "archive", "name": "photos.zip", "version": None, "licence": None,
         "files": 2, "bytes": 14, "sha256": fingerprint(),
     }  # fmt: skip
@@ -59,41 +59,53 @@ def test_what_the_zip_holds_and_where_it_is_from_are_written_down(tmp_path):
 
 def test_other_content_than_pinned_is_refused_and_the_old_zip_stays(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
+    RAW.parent.mkdir()
     RAW.write_bytes(b"what was there")
-    write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip", dataset__sha256="0" * 64)
-    done = stage("fetch", *OUTPUTS)
+    write_params(tmp_path, datasets=archived("photos.zip", sha256="0" * 64))
+    done = stage("fetch", "raw=raw")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"fetch: dataset.sha256 is {'0' * 64} but the files hash to ")
+    assert done.stderr.startswith(f"fetch: datasets.photos.sha256 is {'0' * 64} but the files hash to ")
     assert done.stderr.count("\n") == 1
     assert RAW.read_bytes() == b"what was there"
     pin = done.stderr.split("hash to ")[1][:64]
-    write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip", dataset__sha256=pin)
-    assert stage("fetch", *OUTPUTS).returncode == 0
+    write_params(tmp_path, datasets=archived("photos.zip", sha256=pin))
+    assert stage("fetch", "raw=raw").returncode == 0
 
 
 def test_nothing_at_the_path_is_one_line(tmp_path):
-    write_params(tmp_path, dataset__source="archive", dataset__path="nowhere.zip")
-    done = stage("fetch", *OUTPUTS)
+    write_params(tmp_path, datasets=archived("nowhere.zip"))
+    done = stage("fetch", "raw=raw")
     assert done.returncode == 1
-    assert (
-        done.stderr
-        == f"fetch: dataset.path: there is nothing at {tmp_path}/nowhere.zip; give a zip or a folder of class folders\n"
-    )
-    assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]
+    problem = f"there is nothing at {tmp_path}/nowhere.zip, the path of a dataset"
+    assert done.stderr == f"fetch: {problem}; give a zip or a folder of class folders\n"
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "params.yaml", tmp_path / "raw"]
 
 
 def test_a_hostile_zip_never_becomes_the_output(tmp_path):
     with zipfile.ZipFile("photos.zip", "w") as archive:
         archive.writestr("../evil.jpg", b"x")
-    write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip")
-    done = stage("fetch", *OUTPUTS)
+    write_params(tmp_path, datasets=archived("photos.zip"))
+    done = stage("fetch", "raw=raw")
     assert done.returncode == 1
     assert "member '../evil.jpg' climbs out" in done.stderr
     assert not RAW.exists()
 
 
-def test_a_wrong_number_of_paths_says_how_to_call(tmp_path):
+def test_a_dataset_that_is_taken_out_leaves_nothing_behind(tmp_path):
+    write_archive(Path("photos.zip"), PHOTOS)
+    write_params(tmp_path, datasets=archived("photos.zip") | {"more": archived("photos.zip", "test")["photos"]})
+    assert stage("fetch", "raw=raw").returncode == 0
+    assert {path.stem for path in Path("raw").iterdir()} == {"photos", "more"}
+    before = RAW.read_bytes()
+    write_params(tmp_path, datasets=archived("photos.zip"))
+    assert stage("fetch", "raw=raw").returncode == 0
+    assert sorted(path.name for path in Path("raw").iterdir()) == ["photos.csv", "photos.json", "photos.zip"]
+    assert RAW.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [[], ["raw"], ["raw=raw", "more=x"], ["raw=raw", "raw=raw"], ["raw="]])
+def test_a_wrong_number_of_paths_says_how_to_call(words, tmp_path):
     write_params(tmp_path)
-    done = stage("fetch")
+    done = stage("fetch", *words)
     assert done.returncode == 1
-    assert done.stderr == "usage: python -m stages.fetch RAW CONTENTS SOURCE\n"
+    assert done.stderr == "usage: python -m stages.fetch raw=...\n"

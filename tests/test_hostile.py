@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, write_params
+from conftest import ROOT, archived, write_params
 from PIL import Image
 
 from facemask.data.archive import write_archive
 
 GIGABYTE = 2**30
-OUTPUTS = {"fetch": ("raw.zip", "contents.csv", "source.json"), "survey": ("faces.csv", "rejects.csv", "groups.png")}
+OUTPUTS = ("faces.csv", "rejects.csv", "groups.png")
 
 
 STAGE = """
@@ -138,14 +138,15 @@ ARCHIVES = {
 def test_a_hostile_archive_is_refused_by_name(tmp_path, name):
     content, message = ARCHIVES[name]
     Path("photos.zip").write_bytes(content)
-    write_params(tmp_path, dataset__source="archive", dataset__path="photos.zip")
-    status, said, memory = measured("fetch", *OUTPUTS["fetch"])
+    write_params(tmp_path, datasets=archived("photos.zip"))
+    status, said, memory = measured("fetch", "raw=raw")
     assert status == 1, said
     assert said.startswith(("fetch: photos.zip", "fetch: raw.zip"))
     assert message in said
     assert said.count("\n") == 1
     assert memory < GIGABYTE
-    assert {path.name for path in tmp_path.iterdir()} == {"photos.zip", "params.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"photos.zip", "raw", "params.yaml"}
+    assert not list((tmp_path / "raw").iterdir())
     assert not list(tmp_path.parent.glob("evil*"))
 
 
@@ -195,10 +196,9 @@ IMAGES = {
 def test_hostile_images_are_listed_with_the_reason_and_the_rest_goes_on(tmp_path):
     good = [(f"{label}_mask/good {n}.jpg", encoded("JPEG")) for label in ("with", "without") for n in range(20)]
     bad = [(f"with_mask/{name}.jpg", content) for name, (content, _) in IMAGES.items()]
-    write_archive(Path("raw.zip"), good + bad)
+    write_archive(Path("raw/photos.zip"), good + bad)
     write_params(tmp_path, survey__classes={"with_mask": [], "without_mask": []}, survey__max_rejected=0.5)
-    Path("others").mkdir()
-    status, said, memory = measured("survey", "raw.zip", "others", *OUTPUTS["survey"])
+    status, said, memory = measured("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "groups=groups.png")
     assert status == 0, said
     assert memory < GIGABYTE
     rejects = pd.read_csv("rejects.csv").set_index("member").reason
@@ -208,5 +208,5 @@ def test_hostile_images_are_listed_with_the_reason_and_the_rest_goes_on(tmp_path
         assert (member in read) == (reason is None), name
         if reason:
             assert reason in rejects[member], name
-    assert {path.name for path in tmp_path.iterdir()} == {"raw.zip", "others", "params.yaml", *OUTPUTS["survey"]}
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "params.yaml", *OUTPUTS}
     assert not list(tmp_path.parent.glob("evil*"))

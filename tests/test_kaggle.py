@@ -13,9 +13,9 @@ from conftest import ROOT, checkout, shell, stage, write_params
 from loopback import SIGNATURE, Kaggle, kaggle
 
 from facemask.data.archive import write_archive
-from facemask.data.sources import demo
+from facemask.data.sources import synthetic
 
-OUTPUTS = ("raw.zip", "contents.csv", "source.json")
+OUTPUTS = ("raw/photos.zip", "raw/photos.csv", "raw/photos.json")
 HANDLE = "someone/masks/2"
 BEFORE = b"what was there before"
 MEGABYTE = 2**20
@@ -33,17 +33,18 @@ def server(tmp_path) -> Kaggle:
 
 def fetch(server: Kaggle, handle: str = HANDLE, sha256: str | None = None, **environment):
     """Call the stage over an earlier output."""
-    write_params(Path(), dataset__source="kaggle", dataset__handle=handle, dataset__sha256=sha256)
+    write_params(Path(), datasets={"photos": {"use": "split", "source": "kaggle", "handle": handle, "sha256": sha256}})
+    Path("raw").mkdir(exist_ok=True)
     for output in OUTPUTS:
         Path(output).write_bytes(BEFORE)
     home = Path("home")
     home.mkdir(exist_ok=True)
-    return stage("fetch", *OUTPUTS, **server.environment(home.absolute()) | environment)
+    return stage("fetch", "raw=raw", **server.environment(home.absolute()) | environment)
 
 
 def assert_fetched(done: subprocess.CompletedProcess, server: Kaggle) -> None:
     assert done.returncode == 0, done.stderr
-    assert Path("raw.zip").read_bytes() == server.content
+    assert Path("raw/photos.zip").read_bytes() == server.content
     assert_clean()
 
 
@@ -58,7 +59,8 @@ def assert_refused(done: subprocess.CompletedProcess, message: str) -> None:
 
 
 def assert_clean() -> None:
-    assert {path.name for path in Path().iterdir()} == {*OUTPUTS, "params.yaml", "served.zip", "home"}
+    assert {path.name for path in Path().iterdir()} == {"raw", "params.yaml", "served.zip", "home"}
+    assert {path.as_posix() for path in Path("raw").iterdir()} == set(OUTPUTS)
 
 
 def test_a_pinned_version_is_fetched_and_recorded(server):
@@ -66,12 +68,12 @@ def test_a_pinned_version_is_fetched_and_recorded(server):
     assert_fetched(done, server)
     assert "someone/masks, version 2, licence: CC0-1.0" in done.stdout
     assert server.questions == [{"ownerSlug": "someone", "datasetSlug": "masks", "datasetVersionNumber": 2}]
-    source = json.loads(Path("source.json").read_text())
+    source = json.loads(Path("raw/photos.json").read_text())
     assert {key: source[key] for key in ("source", "name", "version", "licence", "files", "bytes")} == {
         "source": "kaggle", "name": "someone/masks", "version": 2, "licence": "CC0-1.0",
         "files": 2, "bytes": 2 * (5 * MEGABYTE // 2),
     }  # fmt: skip
-    assert f"dataset.sha256: {source['sha256']}\n" in done.stdout
+    assert f"photos: 2 files, sha256: {source['sha256']}\n" in done.stdout
     assert_fetched(fetch(server, sha256=source["sha256"]), server)
 
 
@@ -79,8 +81,8 @@ def test_without_a_version_the_current_one_is_fetched_and_how_to_pin_it_is_said(
     done = fetch(server, handle="someone/masks")
     assert_fetched(done, server)
     assert server.questions[0]["datasetVersionNumber"] == 3
-    assert "to get this version every time: dataset.handle: someone/masks/3\n" in done.stdout
-    assert json.loads(Path("source.json").read_text())["version"] == 3
+    assert "to get this version every time: handle: someone/masks/3\n" in done.stdout
+    assert json.loads(Path("raw/photos.json").read_text())["version"] == 3
 
 
 ARCHIVE, ASKED = "archive.zip", "DownloadDataset"
@@ -119,14 +121,14 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server):
         (ASKED, ("status", 403), f"shows someone/masks/2 to signed-in users alone (403), and {NO_ACCOUNT}"),
         (ASKED, ("status", 429, ("Retry-After", 1)), "Kaggle asks for fewer requests (429); wait some minutes"),
         (ASKED, ("status", 503), "Kaggle is in trouble (status 503); run it again later"),
-        (ASKED, ("page",), "raw.zip is a web page, not a zip"),
+        (ASKED, ("page",), "photos.zip is a web page, not a zip"),
         ("GetDatasetMetadata", ("page",), "something that is not Kaggle answered, perhaps a network's sign-in page"),
         ("GetDatasetMetadata", ("silent",), f"silent for 2 s (ConnectionError); check network and proxy, and run it "
          f"again; {NO_ACCOUNT}"),
         (ARCHIVE, ("silent",), "silent for 2 s (ConnectionError); check network and proxy, and run it again"),
         (ARCHIVE, ("cut", MEGABYTE), "one that broke off or was silent for 2 s (ChunkedEncodingError)"),
         (ARCHIVE, ("length", 7), "one that broke off or was silent for 2 s (ChunkedEncodingError)"),
-        (ARCHIVE, ("length", -7), "raw.zip is not a zip, or is cut short; get it again"),
+        (ARCHIVE, ("length", -7), "photos.zip is not a zip, or is cut short; get it again"),
         (ARCHIVE, ("corrupt",), "cannot be unpacked: Bad CRC-32"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else None,
@@ -151,7 +153,7 @@ def test_other_content_of_the_same_length_is_told_by_its_pin(server):
     server.content = Path("other.zip").read_bytes()
     Path("other.zip").unlink()
     assert len(server.content) == len(Path("served.zip").read_bytes())
-    assert_refused(fetch(server, sha256=pin), f"dataset.sha256 is {pin} but the files hash to")
+    assert_refused(fetch(server, sha256=pin), f"datasets.photos.sha256 is {pin} but the files hash to")
 
 
 @pytest.mark.parametrize(
@@ -212,11 +214,11 @@ def test_a_timeout_that_is_no_number_is_one_line(server):
 
 @pytest.mark.parametrize("handle", ["masks", "someone/masks/latest", "someone/masks/versions/1", "../masks"])
 def test_a_handle_that_is_none_is_one_line(server, handle):
-    assert_refused(fetch(server, handle=handle), f"params.yaml: dataset.handle: {handle!r} is not allowed")
+    assert_refused(fetch(server, handle=handle), f"params.yaml: datasets.photos.handle: {handle!r} is not allowed")
 
 
 def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_asks_once(tmp_path, pretrained):
-    faces = [demo.draw_member(number, 40) for number in range(90)]
+    faces = [synthetic.draw_member(number, 40) for number in range(90)]
     folders = {"with_mask": "WithMask", "without_mask": "WithoutMask"}
     members = [
         (f"Face Mask Dataset/{('Train', 'Train', 'Validation', 'Test')[n % 4]}/{folders[label]}/{n}.jpg", content)
@@ -224,7 +226,7 @@ def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_asks_once(tmp_pat
         if label in folders
     ]
     write_archive(tmp_path / "served.zip", members)
-    repository = checkout(tmp_path / "repository", preset="presets/kaggle-12k.yaml",
+    repository = checkout(tmp_path / "repository", name="kaggle-12k",
                           weights=str(pretrained), train_from="head")  # fmt: skip
     with kaggle((tmp_path / "served.zip").read_bytes()) as server:
         environment = server.environment(tmp_path / "home") | {"KAGGLE_API_TOKEN": "secret-token"}
@@ -242,6 +244,7 @@ def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_asks_once(tmp_pat
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("kaggle-*.yaml")), ids=lambda path: path.stem)
 def test_a_preset_names_one_version(preset):
-    dataset = yaml.safe_load(preset.read_text())["dataset"]
-    assert dataset["source"] == "kaggle"
-    assert dataset["handle"].count("/") == 2
+    datasets = yaml.safe_load(preset.read_text())["datasets"].values()
+    handles = [dataset["handle"] for dataset in datasets if dataset["source"] == "kaggle"]
+    assert handles
+    assert all(handle.count("/") == 2 for handle in handles)

@@ -5,27 +5,28 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import stage, words_of, write_params
+from conftest import arguments_of, stage, write_params
 
 
 def run(name: str, folder) -> None:
-    done = stage(name, *words_of(name), folder=folder)
+    done = stage(name, *arguments_of(name), folder=folder)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
 def test_shuffled_labels_fall_to_chance(tmp_path):
     accuracies = {}
+    drawn = {"synthetic": {"use": "split", "source": "synthetic", "images": 1200, "size": 64}}
     for labels in ("true", "shuffled"):
         folder = tmp_path / labels
         folder.mkdir()
-        write_params(folder, dataset__images=1200, dataset__size=64, image_size=64, alpha=0.75, epochs=3, batch_size=32)
-        for name in ("fetch", "others", "survey", "split"):
+        write_params(folder, datasets=drawn, image_size=64, alpha=0.75, epochs=3, batch_size=32)
+        for name in ("fetch", "survey", "split"):
             run(name, folder)
         if labels == "shuffled":
             manifest = pd.read_csv(folder / "data/manifest.csv")
-            taught = manifest.split != "test"
-            manifest.loc[taught, "label"] = np.random.default_rng(0).permutation(manifest.label[taught])
+            trained_on = manifest.split != "test"
+            manifest.loc[trained_on, "label"] = np.random.default_rng(0).permutation(manifest.label[trained_on])
             manifest.to_csv(folder / "data/manifest.csv", index=False)
         for name in ("augment", "features", "train", "evaluate"):
             run(name, folder)

@@ -2,26 +2,25 @@
 
 import numpy as np
 import pytest
-from conftest import write_params
+from conftest import build_backbone, load_params, write_params
 
-from facemask import networks
-from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow, save_model
+from facemask.networks import fine_tuning
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     write_params(folder)
-    loaded = params.load(folder / "params.yaml")
+    loaded = load_params(folder)
     prepare_tensorflow(loaded.seed, loaded.threads)
     return loaded
 
 
 @pytest.fixture(scope="module")
 def backbone(settings):
-    return networks.build_backbone(settings)
+    return build_backbone(settings)
 
 
 @pytest.fixture
@@ -31,31 +30,31 @@ def pixels():
 
 @pytest.mark.parametrize("train_from", ["head", "input", "block_13_expand", "block_16_project", "Conv_1", "Conv1"])
 def test_a_cut_network_gives_what_the_whole_gives(train_from, settings, backbone, pixels):
-    trunk, top = networks.cut(backbone, train_from)
+    trunk, top = fine_tuning.cut(backbone, train_from)
     features = pixels if trunk is None else trunk(pixels)
     vectors = features if top is None else top(features)
     np.testing.assert_allclose(vectors, backbone(pixels), atol=1e-5)
     shape = (32, 32, 3) if trunk is None else trunk.output_shape[1:]
-    trainable = networks.build_trainable(top, shape, "uint8" if trunk is None else "float32", settings.head, 3, True)
-    whole = networks.join(trunk, trainable, 32)
+    trainable = fine_tuning.build_trainable(top, shape, "uint8" if trunk is None else "float32", settings.head, 3, True)
+    whole = fine_tuning.join(trunk, trainable, 32)
     probabilities = np.asarray(whole(pixels))
     assert probabilities.shape == (4, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_cut_trains_what_is_behind_it_and_nothing_else(settings, backbone):
-    trunk, top = networks.cut(backbone, "block_13_expand")
-    trainable = networks.build_trainable(top, trunk.output_shape[1:], "float32", settings.head, 3, True)
+    trunk, top = fine_tuning.cut(backbone, "block_13_expand")
+    trainable = fine_tuning.build_trainable(top, trunk.output_shape[1:], "float32", settings.head, 3, True)
     names = {weight.path for weight in trainable.trainable_weights}
     assert any("block_13_expand" in name for name in names)
     assert not any("block_12" in name or "BN" in name for name in names)
 
 
 def test_every_offered_cut_works(backbone):
-    names = networks.cut_names(backbone)
+    names = fine_tuning.cut_names(backbone)
     assert {"Conv1", "block_1_expand", "block_13_expand", "block_16_expand", "Conv_1"} <= set(names)
     for name in names:
-        trunk, top = networks.cut(backbone, name)
+        trunk, top = fine_tuning.cut(backbone, name)
         assert trunk.output_shape == top.input_shape
 
 
@@ -65,7 +64,7 @@ def test_every_offered_cut_works(backbone):
 )
 def test_a_cut_that_cannot_be_is_one_line_that_offers_others(name, message, backbone):
     with pytest.raises(UserError, match=message) as caught:
-        networks.cut(backbone, name)
+        fine_tuning.cut(backbone, name)
     assert "block_13_expand" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -77,7 +76,7 @@ def test_a_saved_model_has_the_same_bytes_and_the_same_answers(settings, pixels,
     for file in (first, second):
         prepare_tensorflow(settings.seed, settings.threads)
         keras.utils.clear_session()
-        model = networks.build_backbone(settings)
+        model = build_backbone(settings)
         save_model(model, file)
     assert first.read_bytes() == second.read_bytes()
     assert np.array_equal(keras.saving.load_model(first)(pixels), model(pixels))
@@ -90,7 +89,7 @@ def test_weights_of_another_network_are_one_line(settings, tmp_path):
     other.save_weights(tmp_path / "other.weights.h5")
     wrong = settings.model_copy(update={"weights": str(tmp_path / "other.weights.h5")})
     with pytest.raises(UserError, match="does not fit mobilenet_v2"):
-        networks.build_backbone(wrong)
+        build_backbone(wrong)
 
 
 @pytest.mark.real
@@ -99,6 +98,6 @@ def test_imagenet_weights_tell_photos_apart(settings, shared):
     pretrained = settings.model_copy(update={"weights": str(file), "alpha": 1.0, "image_size": 224})
     blank = np.zeros((1, 224, 224, 3), np.uint8)
     noise = np.random.default_rng(0).integers(0, 255, blank.shape, np.uint8)
-    features = np.asarray(networks.build_backbone(pretrained)(np.concatenate([blank, noise])))
+    features = np.asarray(build_backbone(pretrained)(np.concatenate([blank, noise])))
     assert features.shape == (2, 1280)
     assert np.abs(features[0] - features[1]).max() > 0.5

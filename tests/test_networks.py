@@ -5,14 +5,13 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import write_params
+from conftest import build_backbone, load_params, write_params
 
-from facemask import networks
-from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow, save_model
+from facemask.core.params import Section
 from facemask.engines import litert
-from facemask.networks import applications
+from facemask.networks import applications, fine_tuning
 
 slow = pytest.mark.slow
 PARAMETERS = [  # of keras.applications without their classifiers, as its pages and the papers' weights have them
@@ -41,9 +40,9 @@ EVERY_KIND = [
 def settings(tmp_path):
     """Parameters of any network, by name and further changes."""
 
-    def of(name: str, **changes) -> params.Params:
+    def of(name: str, **changes) -> Section:
         write_params(tmp_path, model=name, **{"alpha": 1.0, "image_size": 75} | changes)
-        loaded = params.load()
+        loaded = load_params()
         prepare_tensorflow(loaded.seed, loaded.threads)
         return loaded
 
@@ -52,7 +51,7 @@ def settings(tmp_path):
 
 @pytest.mark.parametrize(("name", "published"), PARAMETERS)
 def test_a_network_has_as_many_weights_as_the_published_one(name, published, settings):
-    assert networks.build_backbone(settings(name)).count_params() == published
+    assert build_backbone(settings(name)).count_params() == published
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_a_network_has_as_many_weights_as_the_published_one(name, published, set
     [("cnn", 64, 1_142_210), ("cnn", 224, 12_938_690), pytest.param("alexnet", 150, 29_983_490, marks=slow)],
 )
 def test_our_own_networks_have_as_many_weights_as_they_say(name, size, weights, settings):
-    backbone = networks.build_backbone(settings(name, image_size=size))
+    backbone = build_backbone(settings(name, image_size=size))
     assert backbone.count_params() + 2 * (backbone.output_shape[-1] + 1) == weights
 
 
@@ -86,8 +85,8 @@ def test_weights_of_efficientnet_from_a_file_answer_as_if_keras_had_downloaded_t
     file = tmp_path / "published.weights.h5"
     published.save_weights(file)
     monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: str(file))
-    downloaded = networks.build_backbone(chosen)
-    read = networks.build_backbone(settings("efficientnet_b0", weights=str(file), train_from="head"))
+    downloaded = build_backbone(chosen)
+    read = build_backbone(settings("efficientnet_b0", weights=str(file), train_from="head"))
     photos = np.random.default_rng(0).integers(0, 255, (2, 75, 75, 3), np.uint8)
     expected = np.asarray(downloaded(photos))
     np.testing.assert_allclose(read(photos), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
@@ -97,23 +96,23 @@ def test_weights_of_efficientnet_from_a_file_answer_as_if_keras_had_downloaded_t
 def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_path):
     chosen = settings(name, image_size=size)
     photos = np.random.default_rng(0).integers(0, 255, (4, size, size, 3), np.uint8)
-    backbone = networks.build_backbone(chosen)
-    cuts = networks.cut_names(backbone)
-    trunk, top = networks.cut(backbone, cuts[len(cuts) // 2])
+    backbone = build_backbone(chosen)
+    cuts = fine_tuning.cut_names(backbone)
+    trunk, top = fine_tuning.cut(backbone, cuts[len(cuts) // 2])
     vectors = np.asarray(backbone(photos))
     np.testing.assert_allclose(top(trunk(photos)), vectors, atol=1e-5 * max(1, np.abs(vectors).max()))
 
-    trainable = networks.build_trainable(backbone, (size, size, 3), "uint8", chosen.head, 2, pretrained=False)
+    trainable = fine_tuning.build_trainable(backbone, (size, size, 3), "uint8", chosen.head, 2, pretrained=False)
     before = [weight.numpy() for weight in trainable.trainable_weights]
     trainable.compile("sgd", "sparse_categorical_crossentropy")
     trainable.fit(photos, np.array([0, 1, 0, 1]), epochs=1, verbose=0)
     assert any((old != weight.numpy()).any() for old, weight in zip(before, trainable.trainable_weights, strict=True))
 
-    model = networks.join(None, trainable, size)
+    model = fine_tuning.join(None, trainable, size)
     save_model(model, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    expected = networks.predict(loaded, photos, 4)
-    np.testing.assert_allclose(networks.predict(model, photos, 4), expected, atol=1e-6)
+    expected = fine_tuning.predict(loaded, photos, 4)
+    np.testing.assert_allclose(fine_tuning.predict(model, photos, 4), expected, atol=1e-6)
     converted = litert.convert(litert.freeze(loaded), "float32")
     np.testing.assert_allclose(litert.Runner(converted)(photos), expected, atol=1e-4)
 
@@ -121,7 +120,7 @@ def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("resnet_50", {}, "model: there is no resnet_50; give alexnet, cnn or one of: .*mobilenet_v2.*resnet50,"),
+        ("resnet_50", {}, "model: there is no resnet_50; give one of: alexnet, cnn, .*mobilenet_v2.*resnet50,"),
         ("cnn", {"alpha": 0.5}, "alpha: cnn has one width; set alpha to 1.0"),
         ("resnet50", {"alpha": 0.5}, "alpha: resnet50 has one width; set alpha to 1.0"),
         ("inception_v3", {"image_size": 64}, "inception_v3 cannot be built with .*image_size 64: .*at least 75x75"),
@@ -131,4 +130,4 @@ def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_
 )
 def test_a_network_that_cannot_be_is_one_line(name, changes, message, settings):
     with pytest.raises(UserError, match=message):
-        networks.build_backbone(settings(name, **changes))
+        build_backbone(settings(name, **changes))

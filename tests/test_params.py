@@ -1,13 +1,16 @@
 """params.yaml: what is written is what is meant, or one line says why not."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, write_params
+from conftest import ROOT, archived, load_params, write_params
 
 from facemask.core import params
 from facemask.core.errors import UserError
+from facemask.experiments import preset
 
 
 @pytest.mark.parametrize("written", ["1e-05", "1e-5", "3e-5", "0.00001", "1.0e-05"])
@@ -15,7 +18,7 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path, written):
     write_params(tmp_path)
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace(f"lr: {yaml.safe_load(text)['lr']}", f"lr: {written}"))
-    assert params.load().lr == float(written)
+    assert load_params().lr == float(written)
 
 
 @pytest.mark.parametrize(
@@ -30,17 +33,22 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path, written):
         ({"epochs": True}, "epochs: True is not allowed"),
         ({"split__train": 0.9}, "split: train, validation and test add up to 1.1"),
         ({"survey__classes": {"mask": []}}, "fewer than two classes"),
-        ({"dataset__source": "kagle"}, "dataset.source: 'kagle' is not allowed"),
-        ({"dataset__source": "archive"}, "dataset: source archive needs path"),
-        ({"dataset__source": "kaggle"}, "dataset: source kaggle needs handle"),
-        ({"others": {"voc": {"use": "test", "source": "archive"}}}, "others.voc: source archive needs path"),
-        ({"others": {"voc": {"use": "test", "source": "kaggle", "handle": "masks"}}}, "others.voc.handle: 'masks'"),
-        ({"others": {"voc": {"use": "test", "source": "demo", "images": -5}}}, "others.voc.images: -5 is not allowed"),
+        ({"datasets__synthetic__source": "kagle"}, "datasets.synthetic.source: 'kagle' is not allowed: give one of"),
+        ({"datasets": {"voc": {"use": "split"}}}, "datasets.voc.source is missing"),
+        ({"datasets": {"voc": {"use": "split", "source": "archive"}}}, "datasets.voc.path is missing"),
+        ({"datasets": {"kaggle": {"use": "split", "source": "kaggle"}}}, "datasets.kaggle.handle is missing"),
         (
-            {"others": {"voc": {"use": "test", "source": "demo", "pth": 1}}},
-            "pth is not a parameter; did you mean path?",
+            {"datasets": {"voc": {"use": "test", "source": "kaggle", "handle": "masks"}}},
+            "datasets.voc.handle: 'masks' is not allowed",
         ),
-        ({"others": {"test": {"use": "test", "source": "demo"}}}, "others: test is the name of a split"),
+        ({"datasets__synthetic__images": -5}, "datasets.synthetic.images: -5 is not allowed"),
+        ({"datasets__synthetic__use": "tests"}, "datasets.synthetic.use: 'tests' is not allowed"),
+        (
+            {"datasets": archived("x.zip", pth=1)},
+            "datasets.photos.pth is not a parameter; did you mean path?",
+        ),
+        ({"datasets": {"test": archived("x.zip")["photos"]}}, "datasets: test is the name of a split"),
+        ({"datasets": archived("x.zip", "test")}, "datasets: none has use: split"),
         ({"decision__label": "masked"}, "decision.label: masked is none of survey.classes"),
         ({"head__units": [64]}, "head: units and dropout must have the same length"),
         ({"train_from": "head"}, "would freeze untrained layers"),
@@ -50,7 +58,7 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path, written):
 def test_a_wrong_value_is_one_line_that_names_it(tmp_path, changes, message):
     write_params(tmp_path, **changes)
     with pytest.raises(UserError) as caught:
-        params.load()
+        load_params()
     assert message in str(caught.value)
     assert str(caught.value).startswith("params.yaml: ")
     assert "\n" not in str(caught.value)
@@ -58,31 +66,62 @@ def test_a_wrong_value_is_one_line_that_names_it(tmp_path, changes, message):
 
 def test_a_missing_key_and_a_broken_file_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"params.yaml is missing; restore it with: git checkout params.yaml"):
-        params.load()
+        load_params()
     Path("params.yaml").write_text("lr: [1")
     with pytest.raises(UserError, match="not valid YAML"):
-        params.load()
+        load_params()
     Path("params.yaml").write_text("lr: 1")
     with pytest.raises(UserError, match=r"params.yaml: seed is missing"):
-        params.load()
+        load_params()
 
 
-NAMED_BY_USERS = ("classes", "others")
+PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 
 
-def leaves(tree: dict, prefix: str = "") -> set[str]:
-    nested = (
-        leaves(v, f"{prefix}{k}.") if isinstance(v, dict) and k not in NAMED_BY_USERS else {prefix + k}
-        for k, v in tree.items()
-    )
-    return set().union(*nested)
+WHOLE = [name for name in PRESETS if name != "photos"]  # which is what the others extend
 
 
-@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_preset_is_a_complete_params_file(preset):
-    committed = yaml.safe_load((ROOT / "params.yaml").read_text())
-    assert leaves(yaml.safe_load(preset.read_text())) == leaves(committed)
-    params.load(preset)
+def use_preset(name: str) -> str:
+    """Write a preset into params.yaml; what the file then holds."""
+    preset.main(name)
+    load_params()
+    return Path("params.yaml").read_text()
+
+
+def test_presets_do_not_depend_on_which_was_used_before_and_keep_the_comments(tmp_path):
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    committed = (ROOT / "params.yaml").read_text()
+    alone = {}
+    for name in WHOLE:
+        Path("params.yaml").write_text(committed)
+        alone[name] = use_preset(name)
+        assert re.findall("# .*", alone[name]) == re.findall("# .*", committed)
+        assert yaml.safe_load(alone[name]).keys() == yaml.safe_load(committed).keys()
+    for name in [*WHOLE[::-1], *WHOLE]:
+        assert use_preset(name) == alone[name]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_holds_only_what_differs(name):
+    content = preset.reader().load(ROOT / "presets" / f"{name}.yaml")
+    base = preset.load(content.pop("extends", "photos"), ROOT / "presets") if name != "photos" else {}
+
+    def repeated(tree, beneath) -> list[str]:
+        return [
+            key for key, value in tree.items()
+            if key in beneath and (
+                repeated(value, beneath[key])
+                if isinstance(value, dict) and key not in preset.NAMED_BY_USERS
+                else value == beneath[key]
+            )
+        ]  # fmt: skip
+
+    assert repeated(content, base) == []
+
+
+def test_a_preset_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"^there is no preset kaggle; give one of: archive, kaggle-12k"):
+        preset.load("kaggle", ROOT / "presets")
 
 
 def test_weights_that_are_not_there_are_named(tmp_path, monkeypatch):

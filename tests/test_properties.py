@@ -13,21 +13,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, load_params
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sklearn import metrics as sklearn_metrics
 
-from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.core.files import write_json
+from facemask.core.params import Section
 from facemask.data import near_duplicates
 from facemask.data.archive import Archive
-from facemask.data.shards import SPLITS
+from facemask.data.augmentation import Augment, alter
+from facemask.data.sources.synthetic import Synthetic
+from facemask.data.splits import SPLITS, Split
 from facemask.evaluation import decision, metrics
-from stages.augment import alter
+from stages.__main__ import Params
 from stages.split import assign, place
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -79,12 +81,9 @@ def valid(kind: Any, notes: Iterable[Any] = ()) -> st.SearchStrategy:
 @st.composite
 def trees(draw: st.DrawFn) -> dict[str, Any]:
     """Whole params trees, with what one value asks of another seen to."""
-    tree = draw(valid(params.Params))
-    tree["others"] = {name: one for name, one in tree["others"].items() if name not in ("dataset", *SPLITS)}
-    for one in (tree["dataset"], *tree["others"].values()):
-        needed = {"archive": ("path", "photos.zip"), "kaggle": ("handle", "owner/name/3")}.get(one["source"])
-        if needed and one[needed[0]] is None:
-            one[needed[0]] = needed[1]
+    tree = draw(valid(Params))
+    tree["datasets"] = {name: one for name, one in tree["datasets"].items() if name not in SPLITS}
+    assume(any(one["use"] == "split" for one in tree["datasets"].values()))
     shares = draw(st.tuples(*[st.integers(1, 98)] * len(SPLITS)))
     tree["split"] |= {name: share / sum(shares) for name, share in zip(SPLITS, shares, strict=True)}
     tree["survey"]["classes"] = draw(st.dictionaries(st.text(max_size=8), st.lists(st.text()), min_size=2, max_size=3))
@@ -95,9 +94,9 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     return tree
 
 
-def load(content: bytes) -> params.Params:
+def load(content: bytes) -> Section:
     Path("params.yaml").write_bytes(content)
-    return params.load()
+    return load_params()
 
 
 def refusal(content: bytes) -> str:
@@ -135,8 +134,8 @@ COMMITTED = (ROOT / "params.yaml").read_text()
 
 
 def committed() -> dict[str, Any]:
-    """The committed params, with another dataset."""
-    return yaml.safe_load(COMMITTED) | {"others": {"more": {"use": "test", "source": "demo"}}}
+    """The committed params."""
+    return yaml.safe_load(COMMITTED)
 
 
 def fields(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
@@ -147,7 +146,7 @@ def fields(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple
             yield from fields(field.annotation, (*path, name))
 
 
-FIELDS = dict([*fields(params.Params), *fields(params.Other, ("others", "more"))])
+FIELDS = dict([*fields(Params), *fields(Synthetic, ("datasets", "synthetic"))])
 
 
 def wrong(kind: Any, notes: Iterable[Any] = ()) -> list[Any]:
@@ -226,19 +225,19 @@ SHARES = st.tuples(*[st.integers(1, 98)] * len(SPLITS)).map(
 
 
 @st.composite
-def faces(draw: st.DrawFn, pure: bool = False, sources: tuple[str, ...] = ("dataset",)) -> pd.DataFrame:
+def faces(draw: st.DrawFn, pure: bool = False, datasets: tuple[str, ...] = ("own",)) -> pd.DataFrame:
     """Faces with their groups; in `pure` groups all have the same label."""
-    rows = draw(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.sampled_from(sources)), min_size=1))
-    assume(any(source == "dataset" for *_, source in rows))
+    rows = draw(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.sampled_from(datasets)), min_size=1))
+    assume(any(dataset == "own" for *_, dataset in rows))
     return pd.DataFrame(
         {
-            "source": source,
+            "dataset": dataset,
             "member": f"{SPLITS[label]}/{number}.jpg",
             "label": f"class {group % 3 if pure else label}",
             "group": f"group {group}",
             "sha256": f"{number:064x}",
         }
-        for number, (group, label, source) in enumerate(rows)
+        for number, (group, label, dataset) in enumerate(rows)
     )
 
 
@@ -264,21 +263,24 @@ def test_every_class_is_split_as_asked_to_within_its_largest_group(table, shares
     assert (ahead.min(axis=1) >= -2 * largest - 1e-9).all()
 
 
-OTHERS = {"more": params.Other(use="train", source="demo"), "scenes": params.Other(use="test", source="demo")}
+DATASETS = {
+    name: Synthetic(use=use, source="synthetic", images=30, size=40)
+    for name, use in (("own", "split"), ("more", "train"), ("scenes", "test"))
+}
 
 
 @settings(max_examples=50)
-@given(faces(sources=("dataset", *OTHERS)), SHARES, st.sampled_from(["random", "given"]), SEEDS)
-def test_nothing_is_examined_on_what_it_was_taught(table, shares, method, seed):
-    others = {name: other for name, other in OTHERS.items() if name in set(table.source)}
-    manifest, _ = place(table, others, params.Split(method=method, leaked="drop", **shares), seed)
-    own, more = manifest[manifest.source == "dataset"], manifest[manifest.source == "more"]
+@given(faces(datasets=tuple(DATASETS)), SHARES, st.sampled_from(["random", "given"]), SEEDS)
+def test_nothing_is_tested_on_what_it_was_trained_on(table, shares, method, seed):
+    datasets = {name: dataset for name, dataset in DATASETS.items() if name in set(table.dataset)}
+    manifest, _ = place(table, datasets, Split(method=method, leaked="drop", **shares), seed)
+    own, more = manifest[manifest.dataset == "own"], manifest[manifest.dataset == "more"]
     assert len(own[["group", "split"]].drop_duplicates()) == own.group.nunique()
-    assert set(own.group) == set(table.group[table.source == "dataset"])
+    assert set(own.group) == set(table.group[table.dataset == "own"])
     assert (more.split == "train").all()
-    examined = set(own.group[own.split != "train"])
-    assert set(more.member) == set(table.member[(table.source == "more") & ~table.group.isin(examined)])
-    assert set(manifest.member[manifest.split == "scenes"]) == set(table.member[table.source == "scenes"])
+    held_out = set(own.group[own.split != "train"])
+    assert set(more.member) == set(table.member[(table.dataset == "more") & ~table.group.isin(held_out)])
+    assert set(manifest.member[manifest.split == "scenes"]) == set(table.member[table.dataset == "scenes"])
 
 
 # --- archives
@@ -351,14 +353,14 @@ def test_a_damaged_archive_is_read_or_refused_in_one_line(content, damages):
 
 
 @settings(max_examples=50)
-@given(valid(params.Augment), st.integers(32, 48), SEEDS)
+@given(valid(Augment), st.integers(32, 48), SEEDS)
 def test_an_altered_copy_is_a_photo_that_depends_on_the_seed_alone(augment, size, seed):
     photo = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
     before = photo.copy()
-    copy = alter(photo, params.Augment(**augment), np.random.default_rng(seed))
+    copy = alter(photo, Augment(**augment), np.random.default_rng(seed))
     assert (copy.shape, copy.dtype) == (photo.shape, np.uint8)
     assert (photo == before).all()
-    assert (copy == alter(photo, params.Augment(**augment), np.random.default_rng(seed))).all()
+    assert (copy == alter(photo, Augment(**augment), np.random.default_rng(seed))).all()
 
 
 # --- duplicates

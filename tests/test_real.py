@@ -3,20 +3,16 @@
 import json
 
 import pytest
-import yaml
-from conftest import ROOT, stage, train_on_photos, words_of
+from conftest import archived, arguments_of, stage, train_on_photos, write_params
 
 pytestmark = pytest.mark.real
 
 
 def test_copies_in_a_real_collection_stay_together_and_other_scenes_are_a_split(shared, tmp_path):
     voc = {"use": "test", "source": "archive", "path": str(shared / "data/face-mask-voc-853.zip")}
-    settings = yaml.safe_load((ROOT / "presets/archive.yaml").read_text())
-    settings["dataset"]["path"] = str(shared / "data/face-mask-3833.zip")
-    settings["others"] = {"voc": voc}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
-    for name in ("fetch", "others", "survey", "split"):
-        done = stage(name, *words_of(name))
+    write_params(tmp_path, "archive", datasets=archived(shared / "data/face-mask-3833.zip") | {"voc": voc})
+    for name in ("fetch", "survey", "split"):
+        done = stage(name, *arguments_of(name))
         assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "metrics/data.json").read_text())
     assert data["photos"] == 3832

@@ -42,7 +42,12 @@ def test_a_clone_pulls_what_another_has_reproduced(copy, storage, tmp_path):
     clone = tmp_path / "clone"
     assert not (clone / "models/model.keras").exists()
     shell("dvc", "pull", cwd=clone, **ACCOUNT)
-    for name in ("models/model.keras", "models/tflite/int8.tflite", "metrics/figures/test_roc.png", "data/raw.zip"):
+    for name in (
+        "models/model.keras",
+        "models/tflite/int8.tflite",
+        "metrics/figures/test_roc.png",
+        "data/raw/synthetic.zip",
+    ):
         assert (clone / name).read_bytes() == (copy / name).read_bytes(), name
     assert "Data and pipelines are up to date." in shell("dvc", "status", cwd=clone)
     assert ran(shell("dvc", "repro", cwd=clone)) == []

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HEAD_ONLY, checkout, draw_scenes, shell, stage, words_of, write_params
+from conftest import HEAD_ONLY, archived, arguments_of, checkout, draw_scenes, shell, stage, write_params
 
 from facemask.data import shards
-from facemask.data.sources import demo
+from facemask.data.sources import synthetic
 
 THREADS_TOLERANCE = 0.05  # of a probability, when all of the tiny network was trained on 1 thread and on 2
 SEEN_TOGETHER = {
@@ -37,7 +37,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def run(name: str, folder: Path, **environment) -> None:
-    done = stage(name, *words_of(name), folder=folder, **environment)
+    done = stage(name, *arguments_of(name), folder=folder, **environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -45,7 +45,7 @@ def prepared(folder: Path, **environment) -> dict[str, str]:
     """The hashes of everything that the stages before augment make of a tiny demo."""
     folder.mkdir()
     write_params(folder)
-    for name in ("fetch", "others", "survey", "split"):
+    for name in ("fetch", "survey", "split"):
         run(name, folder, **environment)
     return files(folder)
 
@@ -69,7 +69,7 @@ def memory() -> Iterator[Path]:
 
 
 def test_the_order_of_files_on_disk_or_in_a_zip_makes_no_difference(memory, tmp_path):
-    members = dict(demo.draw_member(index, 40) for index in range(60))
+    members = dict(synthetic.draw_member(index, 40) for index in range(60))
     photos = memory / "photos"
     listed, packed, made = [], [], []
     for order in ("rising", "falling"):
@@ -81,16 +81,15 @@ def test_the_order_of_files_on_disk_or_in_a_zip_makes_no_difference(memory, tmp_
         listed.append([path.name for path in photos.rglob("*")])
         folder = tmp_path / order
         folder.mkdir()
-        write_params(folder, dataset__source="archive", dataset__path=str(photos))
+        write_params(folder, datasets=archived(photos))
         run("fetch", folder)
-        packed.append((folder / "data/raw.zip").read_bytes())
-        with zipfile.ZipFile(folder / "data/raw.zip", "w") as archive:
+        packed.append((folder / "data/raw/photos.zip").read_bytes())
+        with zipfile.ZipFile(folder / "data/raw/photos.zip", "w") as archive:
             for name in names:
                 archive.writestr(name, members[name])
-        (folder / "data/others").mkdir()
         for name in ("survey", "split"):
             run(name, folder)
-        made.append({name: digest for name, digest in files(folder).items() if name != "data/raw.zip"})
+        made.append({name: digest for name, digest in files(folder).items() if name != "data/raw/photos.zip"})
     assert listed[0] != listed[1]
     assert packed[0] == packed[1]
     assert made[0] == made[1]

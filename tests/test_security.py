@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, free_port, shell, stage, tracking_server, words_of, write_params
+from conftest import ROOT, arguments_of, free_port, shell, stage, tracking_server, write_params
 from loopback import kaggle
 
-from facemask import networks
 from facemask.core.errors import UserError
 from facemask.core.files import remove
 from facemask.data import shards
 from facemask.data.archive import write_archive
-from facemask.data.sources import demo
+from facemask.data.sources import synthetic
+from facemask.networks import fine_tuning
 
 CODE = [file for folder in ("facemask", "stages", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -119,7 +119,7 @@ def hostile_models(tmp_path_factory) -> dict[str, Path]:
 )
 def test_a_model_is_data_or_refused_in_one_line(hostile_models, name, reason, tmp_path):
     with pytest.raises(UserError) as caught:
-        networks.load(hostile_models[name])
+        fine_tuning.load(hostile_models[name])
     assert reason in str(caught.value)
     assert f"{name}.keras" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -139,7 +139,7 @@ def test_a_stage_does_not_run_the_code_in_a_model(name, file, copy, hostile_mode
     (copy / "models" / file).write_bytes(hostile_models["lambda"].read_bytes())
     outputs = [copy / out for out in ("models/trained.tflite", "models/tflite/int8.tflite", "metrics/export.json")]
     before = [output.read_bytes() for output in outputs]
-    done = stage(name, *words_of(name), folder=copy)
+    done = stage(name, *arguments_of(name), folder=copy)
     assert done.returncode == 1
     assert not (copy / "ran").exists()
     assert done.stderr.splitlines()[-1].startswith(f"{name}: models/{file} cannot be loaded as data alone (")
@@ -190,13 +190,13 @@ def test_a_search_finds_the_marker(tmp_path):
 
 
 def test_fetching_leaves_no_secret_behind(tmp_path):
-    write_archive(Path("served.zip"), (demo.draw_member(index, 40) for index in range(30)))
-    write_params(tmp_path, dataset__source="kaggle", dataset__handle="someone/masks/2")
+    write_archive(Path("served.zip"), (synthetic.draw_member(index, 40) for index in range(30)))
+    write_params(tmp_path, datasets={"photos": {"use": "split", "source": "kaggle", "handle": "someone/masks/2"}})
     with kaggle(Path("served.zip").read_bytes()) as server:
         server.password = f"Bearer {MARKER}"
         Path("home").mkdir()
         environment = server.environment(tmp_path / "home") | SECRETS
-        done = stage("fetch", "raw.zip", "contents.csv", "source.json", **environment)
+        done = stage("fetch", "raw=raw", **environment)
     assert done.returncode == 0, done.stderr
     assert MARKER not in done.stdout + done.stderr
     assert holders(tmp_path) == []

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import stage, write_params
+from conftest import TINY, load_params, stage, write_params
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.data.archive import write_archive
-from facemask.data.sources import demo
+from facemask.data.sources import synthetic
 from stages.split import amounts, assign, deal, given_split, leaked, place
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -35,11 +34,14 @@ def table(counts: dict[str, int]) -> pd.DataFrame:
 
 def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.CompletedProcess:
     """Survey an archive and split it; what the stage that fails first says, or the last one."""
-    write_archive(Path("raw.zip"), members)
+    write_archive(Path("raw/synthetic.zip"), members)
     write_params(Path(), **changes)
-    Path("others").mkdir(exist_ok=True)
-    done = stage("survey", "raw.zip", "others", "faces.csv", "rejects.csv", "groups.png")
-    return done if done.returncode else stage("split", "faces.csv", "rejects.csv", "manifest.csv", "data.json")
+    done = stage("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "groups=groups.png")
+    return (
+        done
+        if done.returncode
+        else stage("split", "faces=faces.csv", "rejects=rejects.csv", "manifest=manifest.csv", "report=data.json")
+    )
 
 
 def split(members: list[tuple[str, bytes]], **changes) -> pd.DataFrame:
@@ -177,7 +179,7 @@ def with_copies(kinds: dict = COPIES) -> list[tuple[str, bytes]]:
     members = []
     for number in range(90):
         label = ("with_mask", "without_mask")[number % 2]
-        face = demo.draw_face(np.random.default_rng([8, number]), label, 128)
+        face = synthetic.draw_face(np.random.default_rng([8, number]), label, 128)
         members.append((f"{label}/{number}.jpg", encoded(face)))
         if number % 2:
             kind = list(kinds)[number // 2 % len(kinds)]
@@ -193,7 +195,7 @@ def test_no_copy_of_any_kind_spans_two_splits_on_any_seed_and_a_random_split_lea
     split(with_copies(), **TWO_CLASSES)
     faces = pd.read_csv("faces.csv", dtype={"group": str})
     faces["original"] = faces.member.str.extract(r"(\d+)\.jpg")[0]
-    settings = params.load().split
+    settings = load_params().split
     for seed in range(30):
         dealt, leaks = deal(faces, settings, seed)
         assert dealt.groupby("original").split.nunique().max() == 1
@@ -243,39 +245,44 @@ def test_a_photo_outside_the_given_folders_is_one_line():
     assert "is in no train, validation or test folder; move it, or set split.method: random" in done.stderr
 
 
+def drawn(use: str) -> dict[str, object]:
+    return {"use": use, "source": "synthetic", "images": 30, "size": 40}
+
+
 def test_other_datasets_are_a_split_each_or_join_training_but_for_copies_of_the_exam():
-    own = table({"a": 100, "b": 100}).assign(source="dataset", sha256="x")
+    own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
     others = pd.concat([
-        table({"a": 30}).assign(source="more", sha256="y"),
-        table({"b": 20}).assign(source="exam", sha256="z"),
+        table({"a": 30}).assign(dataset="more", sha256="y"),
+        table({"b": 20}).assign(dataset="exam", sha256="z"),
     ])  # fmt: skip
-    write_params(Path(), others={
-        "more": {"use": "train", "source": "demo"}, "exam": {"use": "test", "source": "demo"}})  # fmt: skip
-    settings = params.load()
-    placed, _ = place(pd.concat([own, others]), settings.others, settings.split, 1)
-    assert (placed[placed.source == "exam"].split == "exam").all()
-    more, exam = placed[placed.source == "more"], placed[(placed.source == "dataset") & (placed.split != "train")]
+    write_params(Path(), datasets=TINY["datasets"] | {"more": drawn("train"), "exam": drawn("test")})
+    settings = load_params()
+    placed, _ = place(pd.concat([own, others]), settings.datasets, settings.split, 1)
+    assert (placed[placed.dataset == "exam"].split == "exam").all()
+    more, exam = placed[placed.dataset == "more"], placed[(placed.dataset == "synthetic") & (placed.split != "train")]
     assert 0 < len(more) < 30
     assert (more.split == "train").all()
     assert not set(more.group) & set(exam.group)
 
 
 def test_photos_of_an_exam_that_are_copies_of_training_are_counted():
-    own = table({"a": 100, "b": 100}).assign(source="dataset", sha256="x")
-    exam = table({"a": 30}).assign(source="exam", sha256="z")
-    write_params(Path(), others={"exam": {"use": "test", "source": "demo"}})
-    settings = params.load()
+    own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
+    exam = table({"a": 30}).assign(dataset="exam", sha256="z")
+    write_params(Path(), datasets=TINY["datasets"] | {"exam": drawn("test")})
+    settings = load_params()
     faces = pd.concat([own, exam])
-    manifest, leaks = place(faces, settings.others, settings.split, 1)
-    data = amounts(faces, manifest, pd.DataFrame({"kind": []}), leaks)
+    manifest, leaks = place(faces, settings.datasets, settings.split, 1)
+    data = amounts(own, manifest, pd.DataFrame({"kind": []}), leaks)
     taught = set(manifest.group[manifest.split == "train"])
     assert data["copies_of_training"] == {"exam": sum(group in taught for group in exam.group)}
     assert 0 < data["copies_of_training"]["exam"] < 30
 
 
 def test_an_exam_without_a_usable_face_stops_in_one_line():
-    own = table({"a": 100, "b": 100}).assign(source="dataset", sha256="x")
-    write_params(Path(), others={"exam": {"use": "test", "source": "demo"}})
-    settings = params.load()
-    with pytest.raises(UserError, match=r"^others.exam: none of its faces can be used; the list of rejects says why$"):
-        place(own, settings.others, settings.split, 1)
+    own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
+    write_params(Path(), datasets=TINY["datasets"] | {"exam": drawn("test")})
+    settings = load_params()
+    with pytest.raises(
+        UserError, match=r"^datasets.exam: none of its faces can be used; the list of rejects says why$"
+    ):
+        place(own, settings.datasets, settings.split, 1)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, stage
+from conftest import ROOT, outputs_of, paths_of, stage
 
 HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2", "requests"}
 
@@ -13,9 +13,8 @@ HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2
     ("name", "used"),
     [
         ("fetch", {"requests"}),
-        ("others", {"requests"}),
         ("survey", {"scipy", "matplotlib"}),
-        ("split", set()),
+        ("split", {"requests"}),
         ("augment", {"cv2", "matplotlib"}),
         ("features", set()),
         ("train", {"matplotlib"}),
@@ -34,12 +33,12 @@ def test_evaluation_needs_no_tensorflow(copy, tmp_path):
     absent = tmp_path / "absent/tensorflow"
     absent.mkdir(parents=True)
     (absent / "__init__.py").write_text("raise ImportError('TensorFlow is not there')\n")
-    outputs = [tmp_path / name for name in ("test.json", "others.json", "predictions.csv", "others.csv", "report.csv")]
-    done = stage(
-        "evaluate", "models/model.keras", "models/trained.tflite", "models/labels.txt", "models/decision.json",
-        "data/shards", "data/features", *outputs, tmp_path / "figures",
-        folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}",
-    )  # fmt: skip
+    outputs = outputs_of("evaluate")
+    words = [
+        f"{name}={tmp_path / path.name if str(path) in outputs else path}"
+        for name, path in paths_of("evaluate").items()
+    ]
+    done = stage("evaluate", *words, folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}")
     assert done.returncode == 0, done.stderr
     assert "TensorFlow is not there" not in done.stderr
     assert (tmp_path / "test.json").read_bytes() == (copy / "metrics/test.json").read_bytes()

@@ -12,10 +12,8 @@ from facemask.core.errors import UserError
 from facemask.data.archive import simple, write_archive
 from facemask.data.images import cut_out
 from facemask.data.pascal_voc import Box, parse
-from facemask.data.sources import demo
+from facemask.data.sources import synthetic
 from stages.survey import folder_class
-
-OUTPUTS = ("faces.csv", "rejects.csv", "groups.png")
 
 
 @pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])
@@ -26,17 +24,16 @@ def test_a_class_folder_may_be_spelt_as_people_spell_it(name):
 
 
 def survey(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
-    write_archive(Path("raw.zip"), members)
+    write_archive(Path("raw/photos.zip"), members)
     write_params(Path(), **changes)
-    Path("others").mkdir(exist_ok=True)
-    done = stage("survey", "raw.zip", "others", *OUTPUTS)
+    done = stage("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "groups=groups.png")
     assert done.returncode == 0, done.stderr
     return pd.read_csv("faces.csv"), pd.read_csv("rejects.csv")
 
 
 def scene(number: int):
     """Two faces side by side, 100 pixels each."""
-    left, right = (demo.draw_face(np.random.default_rng([number, n]), "with_mask", 100) for n in range(2))
+    left, right = (synthetic.draw_face(np.random.default_rng([number, n]), "with_mask", 100) for n in range(2))
     both = left.resize((200, 100))
     both.paste(left, (0, 0))
     both.paste(right, (100, 0))

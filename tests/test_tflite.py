@@ -4,10 +4,8 @@ import os
 
 import numpy as np
 import pytest
-from conftest import write_params
+from conftest import build_backbone, load_params, write_params
 
-from facemask import networks
-from facemask.core import params
 from facemask.core.files import prepare_tensorflow
 from facemask.engines import litert
 
@@ -16,9 +14,9 @@ from facemask.engines import litert
 def frozen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tflite")
     write_params(folder)
-    settings = params.load(folder / "params.yaml")
+    settings = load_params(folder)
     prepare_tensorflow(settings.seed, settings.threads)
-    return litert.freeze(networks.build_backbone(settings))
+    return litert.freeze(build_backbone(settings))
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from conftest import write_params
+from conftest import load_params, write_params
 
-from facemask import networks
-from facemask.core import params
 from facemask.core.files import prepare_tensorflow
-from facemask.core.params import Head
+from facemask.core.params import Section
+from facemask.networks import fine_tuning
+from facemask.networks.fine_tuning import Head
 from stages.train import batches, class_weights, fit
 
 
 @pytest.fixture
-def settings(tmp_path) -> params.Params:
+def settings(tmp_path) -> Section:
     write_params(tmp_path, epochs=12, patience=4, batch_size=32, lr=0.01, lr_schedule="constant")
-    loaded = params.load()
+    loaded = load_params()
     prepare_tensorflow(loaded.seed, loaded.threads)
     return loaded
 
@@ -28,7 +28,7 @@ def features(count: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.
 
 
 def head(units: list[int]):
-    return networks.build_trainable(None, (16,), "float32", Head(units=units, dropout=[0.2] * len(units)), 3, True)
+    return fine_tuning.build_trainable(None, (16,), "float32", Head(units=units, dropout=[0.2] * len(units)), 3, True)
 
 
 @pytest.mark.parametrize("units", [[], [32], [32, 16]])

@@ -1,4 +1,4 @@
-"""How a stage is called: paths on the command line, one line for what a user can mend."""
+"""How a stage is called: `name=value` on the command line, one line for what a user can mend."""
 
 import inspect
 import os
@@ -10,19 +10,19 @@ from facemask.core.errors import UserError
 
 
 def run(main: Callable[..., None]) -> None:
-    """Call a module's main with the words of the command line, in order, each of its parameter's type.
+    """Call a module's main with the `name=value` arguments of the command line, each of its parameter's type.
 
     A `UserError`, an `OSError` and Ctrl-C are printed as one line and end the process with
     status 1; with FACEMASK_DEBUG=1 a traceback is shown instead.
     """
     parameters = inspect.signature(main).parameters
-    words = sys.argv[1:]
-    stage = Path(sys.argv[0]).stem
-    if len(words) != len(parameters):
-        room = Path(sys.argv[0]).parent.name
-        sys.exit(f"usage: python -m {room}.{stage} {' '.join(name.upper() for name in parameters)}")
+    file = Path(sys.argv[0])
+    stage = file.parent.name if file.stem == "__main__" else file.stem
+    given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+    if given.keys() != parameters.keys() or len(given) != len(sys.argv) - 1 or not all(given.values()):
+        sys.exit(f"usage: python -m {file.parent.name}.{stage} {' '.join(f'{name}=...' for name in parameters)}")
     try:
-        main(*(one.annotation(word) for one, word in zip(parameters.values(), words, strict=True)))
+        main(**{name: parameters[name].annotation(value) for name, value in given.items()})
     except (UserError, OSError, KeyboardInterrupt) as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise

@@ -149,11 +149,10 @@ class Archive:
 
 
 @contextlib.contextmanager
-def by_source(raw: Path, others: Path) -> Iterator[dict[str, Archive]]:
-    """The archive of every source, open: `dataset`, and the other datasets by name."""
-    files = {"dataset": raw} | {path.stem: path for path in sorted(others.glob("*.zip"))}
+def by_dataset(folder: Path) -> Iterator[dict[str, Archive]]:
+    """The archive of every dataset in a folder, open, by its name and in the order of names."""
     with contextlib.ExitStack() as stack:
-        yield {source: stack.enter_context(Archive(path)) for source, path in files.items()}
+        yield {path.stem: stack.enter_context(Archive(path)) for path in sorted(folder.glob("*.zip"))}
 
 
 def simple(name: str) -> str:

@@ -1,7 +1,7 @@
 """Large arrays on disk: for each split one array with a row a photo, and one table that says which.
 
 A folder of shards holds `SPLIT.npy` and `SPLIT.csv`; a folder of features holds `SPLIT.npy` with
-the same rows. A dataset that is only tested on is a split of its own name. Arrays are memory-mapped,
+the same rows. An external test set is a split of its own name. Arrays are memory-mapped,
 so what a stage needs of memory does not grow with them.
 """
 
@@ -13,23 +13,23 @@ import pandas as pd
 
 from facemask.core.errors import UserError
 from facemask.core.files import write_csv
+from facemask.data.splits import SPLITS
 
-SPLITS = ("train", "validation", "test")
-TEXT = {"source": str, "member": str, "label": str, "group": str, "sha256": str}
+TEXT = {"dataset": str, "member": str, "label": str, "group": str, "sha256": str}
 
 
-def elsewhere(names: Iterable[str]) -> list[str]:
-    """The splits that are other datasets, sorted."""
+def external(names: Iterable[str]) -> list[str]:
+    """The splits that are external test sets, sorted."""
     return sorted(set(names) - set(SPLITS))
 
 
 def names(folder: Path) -> list[str]:
-    """The splits in a folder: training, validation and test, then the other datasets."""
-    return [*SPLITS, *elsewhere(path.stem for path in folder.glob("*.npy"))]
+    """The splits in a folder: train, validation and test, then the external test sets."""
+    return [*SPLITS, *external(path.stem for path in folder.glob("*.npy"))]
 
 
-def examined(folder: Path) -> list[str]:
-    """The splits that no training sees: test, then the other datasets."""
+def held_out(folder: Path) -> list[str]:
+    """The splits that no training sees: test, then the external test sets."""
     return [name for name in names(folder) if name not in ("train", "validation")]
 
 
@@ -65,7 +65,7 @@ def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
 
 
 def rows(folder: Path, split: str) -> pd.DataFrame:
-    """A split's table: source, member, label, group, copy (0 for the face itself)."""
+    """A split's table: dataset, member, label, group, copy (0 for the face itself)."""
     return pd.read_csv(folder / f"{split}.csv", dtype=TEXT, keep_default_na=False)
 
 

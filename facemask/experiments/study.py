@@ -78,7 +78,7 @@ def recorded(name: str, label: str) -> dict[str, float]:
 def result(name: str, label: str) -> dict[str, object]:
     """What an experiment gave: scores and sizes from its commit, the rest from MLflow."""
     commit = commit_of(name)
-    test, others, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("test", "others", "export"))
+    test, others, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("test", "external", "export"))
     noted = recorded(name, label)
     return {
         "name": name,
@@ -162,17 +162,17 @@ def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str,
     return "\n".join(lines) + "\n"
 
 
-def main(study_file: Path, report_file: Path, picture: Path) -> None:
-    study = load(study_file)
-    check_clean(report_file, picture)
+def main(experiments: Path, page: Path, picture: Path) -> None:
+    study = load(experiments)
+    check_clean(page, picture)
     failures = complete(study)
-    label = f"{study_file.stem}@{commit_of('HEAD')[:7]}"
+    label = f"{experiments.stem}@{commit_of('HEAD')[:7]}"
     table = pd.DataFrame([result(name, label) for name in study if name not in failures])
     if len(table):
         table["front"] = on_front(table)
         figures.trade(table, picture)
-    write_text(report_file, report(study, table, failures, picture.name))
-    print(f"{report_file}: {len(table)} experiments, {len(failures)} failed; in MLflow: tags.study = '{label}'")
+    write_text(page, report(study, table, failures, picture.name))
+    print(f"{page}: {len(table)} experiments, {len(failures)} failed; in MLflow: tags.study = '{label}'")
 
 
 if __name__ == "__main__":

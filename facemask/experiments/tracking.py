@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock
 
-from facemask.core.params import Params
 from facemask.core.repository import root
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ EXPERIMENT = "facemask"
 REGISTERED_MODEL = "facemask"
 MODEL_TAG = "model_sha256"
 LOCK_SECONDS = 300
-AXES = {"dataset": "dataset.source", "model": "model", "train_from": "train_from"}
+AXES = ("model", "train_from")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -115,7 +114,7 @@ def never_fatal() -> Iterator[None]:
 def record_training(
     path: Path,
     model: "keras.Model",
-    params: Params,
+    params: Mapping[str, Any],
     history: pd.DataFrame,
     labels: list[str],
     seconds: float,
@@ -128,8 +127,8 @@ def record_training(
         from mlflow.models import infer_signature
         from mlflow.tracking import MlflowClient
 
-        settings = flatten(params.model_dump())
-        mlflow.set_tags({tag: settings[key] for tag, key in AXES.items()})
+        settings = flatten(params)
+        mlflow.set_tags({"dataset": ", ".join(params["datasets"]), **{axis: settings[axis] for axis in AXES}})
         mlflow.log_params(settings)
         for line in history.to_dict("records"):
             step = int(line.pop("epoch"))

@@ -1,18 +1,12 @@
-"""Networks: one file each, registered here, and the cut between what is frozen and what learns.
+"""Networks: one file each, registered here.
 
-A *backbone* maps raw pixels to one vector a photo. `train_from` cuts it into a frozen *trunk* and
-a trainable *top*, on which the head stands. Everything takes uint8 RGB pixels: preprocessing is
-part of the network.
+A *backbone* maps raw pixels to one vector a photo. All take uint8 RGB pixels: preprocessing is part of the network.
 """
 
-import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from facemask.core.errors import UserError
-from facemask.core.params import Head, Params, weights_file
+from facemask.core.params import weights_file
 from facemask.core.terminal import silenced
 from facemask.networks import alexnet, applications, cnn
 
@@ -23,8 +17,19 @@ BACKBONES = {"alexnet": alexnet.build, "cnn": cnn.build}  # beside those of kera
 SCRATCH_MOMENTUM = 0.9
 
 
-def build_backbone(params: Params) -> "keras.Model":
-    """The network that params names, with its first weights: (n, image_size, image_size, 3) uint8 to (n, channels).
+def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "keras.Model":
+    """Build a network with its first weights: (n, image_size, image_size, 3) uint8 to (n, channels).
+
+    Parameters
+    ----------
+    model : str
+        A key of `BACKBONES` or a network of keras.applications in snake case.
+    alpha : float
+        The width multiplier of a MobileNet; 1 for every other network.
+    weights : str
+        `none`, `imagenet`, or the path of a `.weights.h5` file.
+    image_size : int
+        Side of the square photos, in pixels.
 
     Raises
     ------
@@ -33,132 +38,30 @@ def build_backbone(params: Params) -> "keras.Model":
     """
     import keras
 
-    if params.model in BACKBONES:
-        if params.weights == "imagenet":
-            raise UserError(
-                f"weights: there are none from ImageNet for {params.model}; give none with train_from: input, or a file"
-            )
-        if params.alpha != 1:
-            raise UserError(f"alpha: {params.model} has one width; set alpha to 1.0 (it was {params.alpha:g})")
-    file = weights_file(params.weights)
-    backbone = BACKBONES.get(params.model, applications.build)(params)
+    known = [*BACKBONES, *applications.networks()]
+    if model not in known:
+        raise UserError(f"model: there is no {model}; give one of: {', '.join(known)}")
+    if alpha != 1 and not applications.has_width_multiplier(model):
+        raise UserError(f"alpha: {model} has one width; set alpha to 1.0 (it was {alpha:g})")
+    if model in BACKBONES and weights == "imagenet":
+        raise UserError(
+            f"weights: there are none from ImageNet for {model}; give none with train_from: input, or a file"
+        )
+    file = weights_file(weights)
+    if model in BACKBONES:
+        backbone = BACKBONES[model](image_size)
+    else:
+        backbone = applications.build(model, alpha, weights, image_size)
     if file:
         try:
             with silenced():
                 backbone.load_weights(file)
         except (ValueError, OSError) as error:
-            size = f"alpha {params.alpha:g}, image_size {params.image_size}"
-            raise UserError(f"weights: {file} does not fit {params.model}, {size}: {error}") from None
-    elif params.weights == "none":
+            size = f"alpha {alpha:g}, image_size {image_size}"
+            raise UserError(f"weights: {file} does not fit {model}, {size}: {error}") from None
+    elif weights == "none":
         for layer in backbone.layers:
             # Keras' 0.99 and more suit ImageNet; in a short training such averages would lag thousands of steps behind.
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = SCRATCH_MOMENTUM
     return backbone
-
-
-def load(file: Path) -> "keras.Model":
-    """Read a `.keras` file. It may come from a stranger: code that it holds is refused, not run.
-
-    Raises
-    ------
-    UserError
-        If it is missing, is no such file, or holds more than Keras' own layers and their weights.
-    """
-    import keras
-
-    again = "train it here with: dvc repro"
-    if not zipfile.is_zipfile(file):
-        raise UserError(f"{file} is missing, or no whole .keras file; {again}")
-    try:
-        return keras.saving.load_model(file)
-    except Exception as error:  # whatever its readers of JSON, zip and HDF5 raise
-        reason = str(error).split(". ")[0]
-        raise UserError(f"{file} cannot be loaded as data alone ({' '.join(reason.split())}); {again}") from None
-
-
-def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None", "keras.Model | None"]:
-    """Cut a backbone into (trunk, top): what stays as it is, and what is trained.
-
-    Parameters
-    ----------
-    train_from : str
-        `head`: nothing of the backbone is trained, top is None. `input`: all of it is, trunk is
-        None. Otherwise the first layer to train.
-
-    Raises
-    ------
-    UserError
-        If there is no such layer, or it has no weights, or a connection skips over it.
-    """
-    import keras
-
-    if train_from == "head":
-        return backbone, None
-    if train_from == "input":
-        return None, backbone
-    offered = cut_names(backbone)
-    if train_from not in offered:
-        known = train_from in {layer.name for layer in backbone.layers}
-        problem = f"cannot start at {train_from}" if known else f"has no layer {train_from!r}"
-        raise UserError(f"train_from: {backbone.name} {problem}; give head, input or one of: {', '.join(offered)}")
-    boundary = backbone.get_layer(train_from).input
-    return keras.Model(backbone.input, boundary, name="trunk"), keras.Model(boundary, backbone.output, name="top")
-
-
-def cut_names(backbone: "keras.Model") -> list[str]:
-    """The layers with weights before which one tensor carries all that the rest of the network needs."""
-
-    def inputs(layer: "keras.Layer") -> list[int]:
-        return [id(tensor) for tensor in (layer.input if isinstance(layer.input, list) else [layer.input])]
-
-    # Symbolic tensors are told apart by identity: comparing them would build a graph. Some networks add and multiply
-    # outside of layers, which only operations lists.
-    maker = {id(operation.output): position for position, operation in enumerate(backbone.operations)}
-    names = []
-    for position, layer in enumerate(backbone.operations[1:], start=1):
-        behind = backbone.operations[position:]
-        crossing = {tensor for later in behind for tensor in inputs(later) if maker[tensor] < position}
-        if getattr(layer, "weights", None) and crossing == set(inputs(layer)):
-            names.append(layer.name)
-    return names
-
-
-def build_trainable(
-    top: "keras.Model | None", input_shape: tuple[int, ...], dtype: str, head: Head, classes: int, pretrained: bool
-) -> "keras.Model":
-    """What is trained: the top of the backbone, the head, and a softmax over the classes.
-
-    Pretrained batch normalisation keeps its statistics: a few thousand photos would spoil what
-    a million gave.
-    """
-    import keras
-
-    inputs = keras.Input(input_shape, dtype=dtype)
-    outputs = inputs
-    if top is not None:
-        if pretrained:
-            for layer in top.layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.trainable = False
-        outputs = top(outputs)
-    for units, rate in zip(head.units, head.dropout, strict=True):
-        outputs = keras.layers.Dense(units, activation="relu")(outputs)
-        outputs = keras.layers.Dropout(rate)(outputs)
-    outputs = keras.layers.Dense(classes, activation="softmax", name="probabilities")(outputs)
-    return keras.Model(inputs, outputs, name="trainable")
-
-
-def join(trunk: "keras.Model | None", trainable: "keras.Model", image_size: int) -> "keras.Model":
-    """The whole classifier: (n, image_size, image_size, 3) uint8 to (n, classes) probabilities."""
-    import keras
-
-    pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
-    features = pixels if trunk is None else trunk(pixels)
-    return keras.Model(pixels, trainable(features), name="facemask")
-
-
-def predict(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> np.ndarray:
-    """Probabilities (n, classes), float32, for inputs that may be memory-mapped."""
-    starts = range(0, len(inputs), batch_size)
-    return np.concatenate([model.predict_on_batch(inputs[start : start + batch_size]) for start in starts])

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from facemask.core.errors import UserError
-from facemask.core.params import Params
 
 if TYPE_CHECKING:
     import keras
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
 SMALLEST = 67  # pixels; of fewer, the last pooling has nothing left
 
 
-def build(params: Params) -> "keras.Model":
+def build(image_size: int) -> "keras.Model":
     """Raw pixels to (n, 4096) features, behind both of its wide dense layers.
 
     Most of its weights lie between the last pooling and the first dense layer, so photos decide their number: with
@@ -25,9 +24,9 @@ def build(params: Params) -> "keras.Model":
     import keras
     from keras import layers
 
-    if params.image_size < SMALLEST:
-        raise UserError(f"image_size: alexnet needs {SMALLEST} pixels or more; there are {params.image_size}")
-    pixels = keras.Input((params.image_size, params.image_size, 3), dtype="uint8", name="pixels")
+    if image_size < SMALLEST:
+        raise UserError(f"image_size: alexnet needs {SMALLEST} pixels or more; there are {image_size}")
+    pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
     outputs = layers.Rescaling(1 / 255, name="preprocessing")(pixels)
     for number, (filters, side, stride, padding, pooled) in enumerate(
         [

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facemask.core.errors import UserError
-from facemask.core.params import Params
 from facemask.core.terminal import silenced
 
 if TYPE_CHECKING:
@@ -56,45 +55,42 @@ def preprocess(
     return keras.layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="preprocessing")(pixels)
 
 
-def build(params: Params) -> "keras.Model":
+def has_width_multiplier(model: str) -> bool:
+    """Whether a network comes in several widths, as the MobileNets do."""
+    return model in networks() and "alpha" in inspect.signature(networks()[model]).parameters
+
+
+def build(model: str, alpha: float, weights: str, image_size: int) -> "keras.Model":
     """A network without its classifier: raw pixels to (n, channels) averaged features.
 
     Raises
     ------
     UserError
-        If there is no such network, it has no `alpha`, the photos are too small for it, or its ImageNet weights
-        cannot be had.
+        If the photos are too small for it, or its ImageNet weights cannot be had.
     """
     with silenced():
         import keras
 
-    if params.model not in networks():
-        raise UserError(f"model: there is no {params.model}; give alexnet, cnn or one of: {', '.join(networks())}")
-    function = networks()[params.model]
-    width = {}
-    if "alpha" in inspect.signature(function).parameters:
-        width["alpha"] = params.alpha
-    elif params.alpha != 1:
-        raise UserError(f"alpha: {params.model} has one width; set alpha to 1.0 (it was {params.alpha:g})")
-    shape = (params.image_size, params.image_size, 3)
+    function = networks()[model]
+    shape = (image_size, image_size, 3)
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     try:
         network = function(
-            input_tensor=preprocess(pixels, function, params.weights),
+            input_tensor=preprocess(pixels, function, weights),
             input_shape=shape,
             include_top=False,
             pooling="avg",
-            weights="imagenet" if params.weights == "imagenet" else None,
-            **width,
+            weights="imagenet" if weights == "imagenet" else None,
+            **({"alpha": alpha} if has_width_multiplier(model) else {}),
         )
     except ValueError as error:
-        settings = f"alpha {params.alpha:g} and image_size {params.image_size}"
-        raise UserError(f"model: {params.model} cannot be built with {settings}: {error}") from None
+        settings = f"alpha {alpha:g} and image_size {image_size}"
+        raise UserError(f"model: {model} cannot be built with {settings}: {error}") from None
     except Exception as error:
-        if params.weights != "imagenet":
+        if weights != "imagenet":
             raise
         raise UserError(
             f"weights: imagenet could not be downloaded ({error}); "
             "give the path of a .weights.h5 file, or none with train_from: input"
         ) from None
-    return keras.Model(pixels, network.output, name=params.model)
+    return keras.Model(pixels, network.output, name=model)

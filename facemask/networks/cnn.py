@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from facemask.core.params import Params
-
 if TYPE_CHECKING:
     import keras
 
 
-def build(params: Params) -> "keras.Model":
+def build(image_size: int) -> "keras.Model":
     """Three times convolution and pooling, then a dense layer: raw pixels to (n, 128) features.
 
     With the classifier of two classes it has 1,142,210 weights at 64 pixels, 12,938,690 at 224.
@@ -16,7 +14,7 @@ def build(params: Params) -> "keras.Model":
     import keras
     from keras import layers
 
-    pixels = keras.Input((params.image_size, params.image_size, 3), dtype="uint8", name="pixels")
+    pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
     outputs = layers.Rescaling(1 / 255, name="preprocessing")(pixels)
     for number, filters in enumerate((32, 64, 128), start=1):
         outputs = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}")(outputs)

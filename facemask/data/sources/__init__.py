@@ -1,50 +1,102 @@
 """Where photos come from: one module a source.
 
-Each has `fetch(dataset, destination)`, which writes a zip and returns where it is from: its name,
-version and licence, as far as they are known.
+Each has a section of parameters, told apart by the value of `source`, and `fetch(dataset, destination)`, which writes
+a zip and returns where it is from: its name, version and licence, as far as they are known.
 """
 
 import csv
 import hashlib
 import io
+import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from facemask.core.errors import UserError
-from facemask.core.params import Dataset
+from facemask.core.files import remove, write_json, write_text
 from facemask.data.archive import Archive
-from facemask.data.sources import demo, kaggle, local
+from facemask.data.sources import kaggle, local, synthetic
+from facemask.data.splits import SPLITS
 
-SOURCES = {"demo": demo.fetch, "archive": local.fetch, "kaggle": kaggle.fetch}
+SOURCES = {"synthetic": synthetic, "archive": local, "kaggle": kaggle}
+
+Dataset = Annotated[synthetic.Synthetic | local.Local | kaggle.Kaggle, Field(discriminator="source")]
 
 
-def obtain(dataset: Dataset, destination: Path) -> tuple[dict[str, Any], str]:
-    """Bring a dataset here as one zip, and read every file of it once.
+def named(datasets: dict[str, Any]) -> dict[str, Any]:
+    """Refuse names that are splits, and a mapping in which nothing is split."""
+    if taken := sorted(set(SPLITS) & set(datasets)):
+        raise ValueError(f"{taken[0]} is the name of a split; choose another")
+    if all(dataset.use != "split" for dataset in datasets.values()):
+        raise ValueError("none has use: split; there is nothing to train on and to test with")
+    return datasets
+
+
+Datasets = Annotated[dict[Annotated[str, Field(pattern=r"^\w[\w-]*$")], Dataset], AfterValidator(named)]
+
+
+def listed(archive: Archive) -> tuple[str, int, int]:
+    """The list of what an archive holds.
 
     Returns
     -------
-    (record, contents)
-        Where it is from and what it amounts to; and CSV with member, bytes and sha256 of every
-        file, whatever the packing. The sha256 of that text is the dataset's fingerprint.
+    (listing, files, bytes)
+        CSV with member, bytes and sha256 of every file, whatever the packing. The sha256 of that text is the
+        dataset's fingerprint.
+    """
+    members = list(archive.contents())
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("member", "bytes", "sha256"), *members])
+    return text.getvalue(), len(members), sum(size for _, size, _ in members)
+
+
+def is_there(dataset: Dataset, folder: Path, name: str) -> bool:
+    """Whether a download of the very same version lies whole in the folder."""
+    record, contents = folder / f"{name}.json", folder / f"{name}.csv"
+    if not all(path.is_file() for path in (record, contents, folder / f"{name}.zip")):
+        return False
+    known = json.loads(record.read_text())
+    if dataset.pinned is None or (dataset.source, dataset.pinned) != (
+        known["source"],
+        f"{known['name']}/{known['version']}",
+    ):
+        return False
+    with Archive(folder / f"{name}.zip") as archive:
+        return hashlib.sha256(listed(archive)[0].encode()).hexdigest() == known["sha256"]
+
+
+def obtain(name: str, dataset: Dataset, folder: Path) -> None:
+    """Bring a dataset into a folder: NAME.zip, NAME.csv with every file's hash, NAME.json with where it is from.
+
+    A download that is there already is kept. What was there stays until the new one is whole.
 
     Raises
     ------
     UserError
-        If it cannot be had, or is broken, or its content is another than `dataset.sha256` says.
+        If it cannot be had, or is broken, or its content is another than `sha256` says.
     """
-    origin = SOURCES[dataset.source](dataset, destination)
-    with Archive(destination) as archive:
-        members = list(archive.contents())
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("member", "bytes", "sha256"), *members])
-    contents = text.getvalue()
-    fingerprint = hashlib.sha256(contents.encode()).hexdigest()
-    print(f"{len(members):,} files, dataset.sha256: {fingerprint}")
-    if dataset.sha256 not in (None, fingerprint):
-        raise UserError(
-            f"dataset.sha256 is {dataset.sha256} but the files hash to {fingerprint}; "
-            "get the dataset again, or change the pin if the new content is wanted"
-        )
-    size = sum(size for _, size, _ in members)
-    amount = {"source": dataset.source, "files": len(members), "bytes": size, "sha256": fingerprint}
-    return origin | amount, contents
+    if is_there(dataset, folder, name):
+        print(f"{name}: {dataset.pinned} is here already", flush=True)
+        return
+    incoming = folder / f".{name}.incoming"
+    remove(incoming)
+    incoming.mkdir(parents=True)
+    try:
+        origin = SOURCES[dataset.source].fetch(dataset, incoming / f"{name}.zip")
+        with Archive(incoming / f"{name}.zip") as archive:
+            listing, files, size = listed(archive)
+        fingerprint = hashlib.sha256(listing.encode()).hexdigest()
+        print(f"{name}: {files:,} files, sha256: {fingerprint}", flush=True)
+        if dataset.sha256 not in (None, fingerprint):
+            raise UserError(
+                f"datasets.{name}.sha256 is {dataset.sha256} but the files hash to {fingerprint}; "
+                "get the dataset again, or change the pin if the new content is wanted"
+            )
+        remove(folder / f"{name}.json")
+        (incoming / f"{name}.zip").replace(folder / f"{name}.zip")
+        write_text(folder / f"{name}.csv", listing)
+        amount = {"source": dataset.source, "files": files, "bytes": size, "sha256": fingerprint}
+        write_json(folder / f"{name}.json", origin | amount)
+    finally:
+        remove(incoming)

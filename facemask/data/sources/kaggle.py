@@ -13,13 +13,14 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import requests
+from pydantic import Field
 from urllib3 import Retry
 
 from facemask.core.errors import UserError
-from facemask.core.params import Dataset
+from facemask.data.sources.dataset import Dataset
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -39,7 +40,7 @@ RESUMES, TRANSFERS = 3, 2
 SIGN_IN = "a token from https://www.kaggle.com/settings in KAGGLE_API_TOKEN or ~/.kaggle/access_token"
 NO_ACCOUNT = (
     f"no Kaggle account was found on this machine; give {SIGN_IN}, or download the zip in a browser "
-    "and name it (dataset.source: archive, dataset.path: FILE), or draw faces (dataset.source: demo)"
+    "and name it (source: archive, path: FILE), or draw faces (source: synthetic)"
 )
 
 
@@ -110,7 +111,7 @@ def refusal(status: int, handle: str, signed_in: bool) -> str:
     """What an HTTP status means for the user, and what to do about it."""
     page = f"https://www.kaggle.com/datasets/{'/'.join(handle.split('/')[:2])}"
     if status == 404:
-        return f"Kaggle has no dataset {handle} (404); check owner, name and version in dataset.handle against {page}"
+        return f"Kaggle has no dataset {handle} (404); check owner, name and version in handle against {page}"
     if status in (401, 403) and not signed_in:
         return f"Kaggle shows {handle} to signed-in users alone ({status}), and {NO_ACCOUNT}"
     if status == 401:
@@ -184,8 +185,20 @@ def download(api: "KaggleApi", owner: str, name: str, version: int, destination:
     raise UserError(f"{TRANSFERS} transfers from Kaggle ended with another size than announced; run it again later")
 
 
-def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
-    """Download `dataset.handle`, which is owner/name or owner/name/version.
+class Kaggle(Dataset):
+    """A dataset of Kaggle: owner/name/version, or owner/name for the current version."""
+
+    source: Literal["kaggle"]
+    handle: Annotated[str, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*(/[1-9]\d*)?$")]
+
+    @property
+    def pinned(self) -> str | None:
+        """The handle if it names a version, whose content never changes."""
+        return self.handle if self.handle.count("/") == 2 else None
+
+
+def fetch(dataset: Kaggle, destination: Path) -> dict[str, str | int | None]:
+    """Download `handle`, which is owner/name or owner/name/version.
 
     Raises
     ------
@@ -200,7 +213,7 @@ def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
             number, licence = describe(api, owner, name, version)
         print(f"{owner}/{name}, version {number}, licence: {licence or 'not stated'}", flush=True)
         if version is None:
-            print(f"to get this version every time: dataset.handle: {owner}/{name}/{number}", flush=True)
+            print(f"to get this version every time: handle: {owner}/{name}/{number}", flush=True)
         with explained(dataset.handle, signed_in, seconds, reached=True):
             download(api, owner, name, number, destination)
     return {"name": f"{owner}/{name}", "version": number, "licence": licence}

@@ -2,20 +2,28 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from facemask.core.errors import UserError
-from facemask.core.params import Dataset
 from facemask.core.repository import resolve
 from facemask.data.archive import LITTER, Archive, write_archive
+from facemask.data.sources.dataset import Dataset
 
 
-def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
+class Local(Dataset):
+    """A zip or a folder; `path` is relative to params.yaml."""
+
+    source: Literal["archive"]
+    path: str
+
+
+def fetch(dataset: Local, destination: Path) -> dict[str, str | int | None]:
     """Copy a zip, or pack a folder, after a look at every member.
 
     Raises
     ------
     UserError
-        If there is nothing at `dataset.path`, or it is not a safe zip.
+        If there is nothing at `path`, or it is not a safe zip.
     """
     path = resolve(dataset.path)
     if path.is_dir():
@@ -25,5 +33,5 @@ def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
         with Archive(path):
             shutil.copyfile(path, destination)
     else:
-        raise UserError(f"dataset.path: there is nothing at {path}; give a zip or a folder of class folders")
+        raise UserError(f"there is nothing at {path}, the path of a dataset; give a zip or a folder of class folders")
     return {"name": dataset.path, "version": None, "licence": None}

@@ -8,14 +8,17 @@ thing that tells the classes apart is where the mask sits.
 
 import io
 from pathlib import Path
+from typing import Annotated, Literal
 
 import joblib
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from pydantic import Field
 from tqdm import tqdm
 
-from facemask.core.params import Dataset
+from facemask.core.params import Side
 from facemask.data.archive import write_archive
+from facemask.data.sources.dataset import Dataset
 
 CLASSES = ("incorrect_mask", "with_mask", "without_mask")
 
@@ -472,7 +475,15 @@ def draw_member(index: int, size: int) -> tuple[str, bytes]:
     return f"{CLASSES[which]}/{number:05d}.jpg", jpeg.getvalue()
 
 
-def fetch(dataset: Dataset, destination: Path) -> dict[str, str | int | None]:
+class Synthetic(Dataset):
+    """How many faces to draw, and the side of their pictures in pixels."""
+
+    source: Literal["synthetic"]
+    images: Annotated[int, Field(ge=30)]
+    size: Side
+
+
+def fetch(dataset: Synthetic, destination: Path) -> dict[str, str | int | None]:
     """Draw `dataset.images` faces, the classes in turn; a larger dataset begins with a smaller one."""
     work = (joblib.delayed(draw_member)(index, dataset.size) for index in range(dataset.images))
     drawn = joblib.Parallel(n_jobs=joblib.cpu_count(), batch_size=16, return_as="generator")(work)

@@ -1,0 +1,90 @@
+"""Augmentation: altered samples of a photo."""
+
+import math
+from typing import Annotated
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from facemask.core.params import Degrees, Extent, Probability, Section
+
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+LEAST_RESOLUTION = 0.1
+JPEG_QUALITY = 30, 90
+ERASED_SIDE = 0.2, 0.45
+
+
+class Augment(Section):
+    """How many augmented samples a photo gets, and how far they may differ from it; params.yaml explains each."""
+
+    copies: Annotated[int, Field(ge=0, le=64)]
+    rotation: Degrees
+    zoom: Extent
+    stretch: Extent
+    shift: Extent
+    shear: Degrees
+    flip: bool
+    brightness: Extent
+    contrast: Extent
+    saturation: Extent
+    grey: Probability
+    low_resolution: Probability
+    jpeg: Probability
+    erase: Probability
+
+
+def alter(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """One augmented copy of a photo (size, size, 3), uint8: moved, then lit, then degraded as cameras and webs do."""
+    moved = move(pixels, augment, rng)
+    return degrade(light(moved, augment, rng), augment, rng)
+
+
+def move(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Rotation, zoom, stretch, shear, flip and shift make one affine map about the centre.
+
+    What it uncovers is filled with the photo's own mirror image.
+    """
+    size = len(pixels)
+    turn = math.radians(rng.uniform(-augment.rotation, augment.rotation))
+    lean = math.tan(math.radians(rng.uniform(-augment.shear, augment.shear)))
+    scale = (1 + augment.zoom) ** rng.uniform(-1, 1)
+    stretch = (1 + augment.stretch) ** rng.uniform(-1, 1)
+    shift = rng.uniform(-augment.shift, augment.shift, 2) * size
+    mirror = -1 if augment.flip and rng.random() < 0.5 else 1
+    rotate = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    linear = scale * rotate @ np.array([[1, lean], [0, 1]]) @ np.diag([mirror * stretch, 1 / stretch])
+    centre = np.full(2, (size - 1) / 2)
+    affine = np.column_stack([linear, centre + shift - linear @ centre])
+    return cv2.warpAffine(pixels, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def light(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast about the mean and saturation make one colour matrix."""
+    gain, contrast, saturation = (
+        1 + rng.uniform(-extent, extent) for extent in (augment.brightness, augment.contrast, augment.saturation)
+    )
+    if rng.random() < augment.grey:
+        saturation = 0.0
+    mixing = saturation * np.eye(3) + (1 - saturation) * LUMINANCE
+    mean = LUMINANCE @ pixels.mean(axis=(0, 1))
+    matrix = np.column_stack([gain * contrast * mixing, np.full(3, gain * (1 - contrast) * mean)])
+    return cv2.transform(pixels, matrix)
+
+
+def degrade(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Each with its own probability: fewer pixels, JPEG artefacts, a hidden rectangle."""
+    size = len(pixels)
+    if rng.random() < augment.low_resolution:
+        side = round(size * math.exp(rng.uniform(math.log(LEAST_RESOLUTION), 0)))
+        small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < augment.jpeg:
+        quality = int(rng.integers(*JPEG_QUALITY))
+        pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+    if rng.random() < augment.erase:
+        width, height = (round(size * share) for share in rng.uniform(*ERASED_SIDE, 2))
+        left, top = rng.integers(0, size - width), rng.integers(0, size - height)
+        pixels = pixels.copy()
+        pixels[top : top + height, left : left + width] = rng.integers(0, 256, 3)
+    return pixels

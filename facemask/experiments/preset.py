@@ -1,0 +1,65 @@
+"""Write a preset into params.yaml: python -m facemask.experiments.preset name=kaggle-7553.
+
+A preset holds only what differs from params.yaml, and may name another that it `extends`. Sections are merged key by
+key; what users name themselves, `datasets` and `survey.classes`, is replaced whole. Comments of params.yaml stay.
+"""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from facemask.core import cli
+from facemask.core.errors import UserError
+from facemask.core.files import write_text
+
+FOLDER = Path("presets")
+NAMED_BY_USERS = {"datasets", "classes"}
+
+
+def reader() -> YAML:
+    """A YAML reader and writer that keeps comments and style."""
+    yaml = YAML()
+    yaml.width = 120
+    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    return yaml
+
+
+def load(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """A preset's values, those of the preset that it extends beneath them.
+
+    Raises
+    ------
+    UserError
+        If there is no such preset.
+    """
+    file = folder / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        raise UserError(f"there is no preset {name}; give one of: {known}")
+    tree = reader().load(file)
+    base = tree.pop("extends", None)
+    return merge(load(base, folder), tree) if base else tree
+
+
+def merge(tree: Any, changes: dict[str, Any]) -> Any:
+    """Put changed values into a params tree, in place; returns it."""
+    for key, value in changes.items():
+        if isinstance(tree.get(key), dict) and isinstance(value, dict) and key not in NAMED_BY_USERS:
+            merge(tree[key], value)
+        else:
+            tree[key] = value
+    return tree
+
+
+def main(name: str) -> None:
+    file, text = Path("params.yaml"), StringIO()
+    yaml = reader()
+    yaml.dump(merge(yaml.load(file), load(name)), text)
+    write_text(file, text.getvalue())
+    print(f"params.yaml: {name}; git checkout params.yaml begins again")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,36 @@
+"""Check params.yaml as a whole, before the first stage runs: python -m stages."""
+
+import pkgutil
+from importlib import import_module
+
+from pydantic import create_model, model_validator
+
+import stages
+from facemask.core import cli, params
+from facemask.core.params import Section
+
+NAMES = sorted({module.name for module in pkgutil.iter_modules(stages.__path__)} - {"__main__"})
+
+
+class Consistent(Section):
+    """What a value asks of another one that a different stage reads."""
+
+    @model_validator(mode="after")
+    def label_is_a_class(self) -> "Consistent":
+        if self.decision.label not in self.survey.classes:
+            classes = ", ".join(self.survey.classes)
+            raise ValueError(f"decision.label: {self.decision.label} is none of survey.classes ({classes})")
+        return self
+
+
+# Every key that some stage reads, and nothing else, may stand in params.yaml.
+Params = create_model("Params", __base__=(Consistent, *(import_module(f"stages.{name}").Settings for name in NAMES)))
+
+
+def check() -> None:
+    """Read and check params.yaml."""
+    params.validate(Params, params.read())
+
+
+if __name__ == "__main__":
+    cli.run(check)
