@@ -77,6 +77,22 @@ def test_a_pinned_version_is_fetched_and_recorded(server):
     assert_fetched(fetch(server, sha256=source["sha256"]), server)
 
 
+def test_another_dataset_does_not_download_those_that_are_there(server):
+    assert_fetched(fetch(server), server)
+    more = {"more": {"use": "train", "source": "kaggle", "handle": "someone/more/1"}}
+    pinned = {"photos": {"use": "split", "source": "kaggle", "handle": HANDLE}}
+    write_params(Path(), datasets=pinned | more)
+    server.questions.clear()
+    environment = server.environment(Path("home").absolute())
+    done = stage("fetch", "raw=raw", **environment)
+    assert done.returncode == 0, done.stderr
+    assert f"photos: {HANDLE} is here already" in done.stdout
+    assert [question["datasetSlug"] for question in server.questions] == ["more"]
+    Path("raw/photos.zip").write_bytes(server.content[:-1])
+    assert stage("fetch", "raw=raw", **environment).returncode == 0
+    assert Path("raw/photos.zip").read_bytes() == server.content
+
+
 def test_without_a_version_the_current_one_is_fetched_and_how_to_pin_it_is_said(server):
     done = fetch(server, handle="someone/masks")
     assert_fetched(done, server)

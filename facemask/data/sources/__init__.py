@@ -53,17 +53,20 @@ def listed(archive: Archive) -> tuple[str, int, int]:
 
 def is_there(dataset: Dataset, folder: Path, name: str) -> bool:
     """Whether a download of the very same version lies whole in the folder."""
-    record, contents = folder / f"{name}.json", folder / f"{name}.csv"
-    if not all(path.is_file() for path in (record, contents, folder / f"{name}.zip")):
+    try:
+        known = json.loads((folder / f"{name}.json").read_text())
+        if dataset.pinned is None or dataset.pinned != f"{known['name']}/{known['version']}":
+            return False
+        with Archive(folder / f"{name}.zip") as archive:
+            listing, *_ = listed(archive)
+    except (OSError, ValueError, KeyError, UserError):
         return False
-    known = json.loads(record.read_text())
-    if dataset.pinned is None or (dataset.source, dataset.pinned) != (
-        known["source"],
-        f"{known['name']}/{known['version']}",
-    ):
-        return False
-    with Archive(folder / f"{name}.zip") as archive:
-        return hashlib.sha256(listed(archive)[0].encode()).hexdigest() == known["sha256"]
+    return listing == (folder / f"{name}.csv").read_text() and hashed(listing) == known["sha256"]
+
+
+def hashed(listing: str) -> str:
+    """The fingerprint of a dataset: the sha256 of the list of its files."""
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def obtain(name: str, dataset: Dataset, folder: Path) -> None:
@@ -86,7 +89,7 @@ def obtain(name: str, dataset: Dataset, folder: Path) -> None:
         origin = SOURCES[dataset.source].fetch(dataset, incoming / f"{name}.zip")
         with Archive(incoming / f"{name}.zip") as archive:
             listing, files, size = listed(archive)
-        fingerprint = hashlib.sha256(listing.encode()).hexdigest()
+        fingerprint = hashed(listing)
         print(f"{name}: {files:,} files, sha256: {fingerprint}", flush=True)
         if dataset.sha256 not in (None, fingerprint):
             raise UserError(
