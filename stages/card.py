@@ -52,7 +52,9 @@ def what(settings: Settings) -> str:
 
 def numbers(scores: pd.DataFrame, report: pd.DataFrame) -> str:
     """Scores of every test set, then of its classes; empty where one has no meaning, as a ROC AUC of one class."""
-    cells = {(row.test_set, row.score): with_interval(row) for row in scores.itertuples()}
+    cells = {
+        (row.test_set, row.score): with_interval(f"{row.value:.4f}", row.low, row.high) for row in scores.itertuples()
+    }
     photos = report.groupby("test_set", sort=False).photos.sum()
     overall = table(
         ["", *photos.index],

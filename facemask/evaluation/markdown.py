@@ -1,5 +1,6 @@
 """Markdown, as the model card, the study and the comment on a pull request show it."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,6 @@ def cell(value: Any) -> str:
     return " ".join(str(value).replace("|", r"\|").split())
 
 
-def with_interval(row: Any) -> str:
-    """A score with its interval, if it has one: a row of `metrics.scores_table`."""
-    interval = "" if row.low != row.low else f" ({row.low:.4f} to {row.high:.4f})"  # NaN differs from itself
-    return f"{row.value:.4f}{interval}"
+def with_interval(value: str, low: float, high: float) -> str:
+    """A score with the ends of its interval; alone if these are NaN."""
+    return value if math.isnan(low) else f"{value} ({low:.4f} to {high:.4f})"

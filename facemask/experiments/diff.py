@@ -56,7 +56,7 @@ def scores(table: str) -> dict[tuple[str, str], Any]:
 
 
 def headlines(commit: str, comparable: bool) -> str:
-    """The table of headline metrics that differ, with their intervals, and whether these overlap.
+    """The table of headline metrics that differ in four places, with their intervals, and whether these overlap.
 
     Parameters
     ----------
@@ -67,19 +67,22 @@ def headlines(commit: str, comparable: bool) -> str:
     held = git("ls-tree", "--name-only", commit, SCORES)
     before, now = scores(at(commit, SCORES)) if held else {}, scores(Path(SCORES).read_text())
     for file, name, old, new in differences("metrics", commit):
-        change = f"{new - old:+.6g}" if isinstance(old, int | float) and isinstance(new, int | float) else ""
+        change = "" if old is None or new is None else number(new - old, sign="+")
         one, other = before.get((file, name)), now.get((file, name))
         words = overlap(one, other) if comparable and one and other else ""
         label = f"{name}, balanced accuracy" if file == EXTERNAL else name.replace("_", " ")
-        rows.append([label, number(old, one), number(new, other), change, words])
+        row = [label, number(old, one), number(new, other), change, words]
+        if row[1] != row[2]:
+            rows.append(row)
     return markdown.table(["metric", "before", "now", "change", f"{INTERVAL}s"], rows) if rows else "No metrics differ."
 
 
-def number(value: float | None, row: Any | None) -> str:
+def number(value: float | None, row: Any | None = None, sign: str = "") -> str:
     """A headline with the interval of its row of scores, if it has one."""
-    if row is not None:
-        return markdown.with_interval(row)
-    return "" if value is None else f"{value:.6g}"
+    if value is None:
+        return ""
+    shown = f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign}.4f}"
+    return shown if row is None else markdown.with_interval(shown, row.low, row.high)
 
 
 def overlap(before: Any, now: Any) -> str:
