@@ -19,8 +19,8 @@ repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
 	dvc repro
 	@dvc metrics diff --all
 
-compare: $(ENVIRONMENT) ## Show this commit's experiments: the parameters and metrics that differ, as a table
-	@dvc exp show --no-pager --only-changed --hide-workspace --drop '(Created|.*/.*|params.yaml)$$'
+compare: $(ENVIRONMENT) ## Show the experiments on this commit: what of parameters and metrics differs
+	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '(Created|.*/.*|params.yaml)$$'
 
 preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset NAME=archive
 	@python -m facemask.experiments.preset name="$$NAME"

@@ -36,14 +36,22 @@ def test_compare_fits_a_terminal_and_shows_what_differs_with_names_and_values(ex
     assert max(map(len, table.splitlines())) <= 120
     assert "…" not in table
     head, base, changed = rows(table)
-    assert {"Experiment", "loss", "lr"} <= set(head)
-    assert not {"faces", "rejects", "leaks", "Created"} & set(head), "what does not differ is left out"
+    assert {"Experiment", "accuracy", "lr"} <= set(head)
+    assert not {"faces", "rejects", "leaks", "seed", "Created"} & set(head), "what does not differ is left out"
     assert base[0] == "main"
     assert "[try]" in changed[0]
     assert (base[-1], changed[-1]) == ("0.003", "1e-05")
-    losses = [float(row[head.index("loss")]) for row in (base, changed)]
-    assert losses[1] == pytest.approx(json.loads((folder / "metrics/test.json").read_text())["loss"], abs=1e-4)
-    assert losses[0] != losses[1]
+    [before, now] = (
+        json.loads(text)
+        for text in (
+            shell("git", "show", "HEAD:metrics/test.json", cwd=folder),
+            (folder / "metrics/test.json").read_text(),
+        )
+    )
+    for name in set(head) & set(now):
+        for row, scores in ((base, before), (changed, now)):
+            assert float(row[head.index(name)]) == pytest.approx(scores[name], rel=1e-4), name
+    assert {name for name in now if f"{now[name]:.5g}" != f"{before[name]:.5g}"} <= set(head)
 
 
 def test_the_difference_of_two_experiments_fits_a_screen(experimented):
