@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro preset verify test slow ui diff promote study bench lock audit
+.PHONY: help repro preset verify test slow compare ui diff promote study bench lock audit
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,10 @@ help: ## List what can be made
 repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
 	@python -m stages
 	dvc repro
+	@dvc metrics diff --all
+
+compare: $(ENVIRONMENT) ## Show the experiments on this commit: what of parameters and metrics differs
+	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '(Created|.*/.*|params.yaml)$$'
 
 preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset NAME=archive
 	@python -m facemask.experiments.preset name="$$NAME"
@@ -60,6 +64,7 @@ $(ENVIRONMENT): requirements.lock
 	@$(PYTHON) -m venv --clear .venv
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@python -m facemask.experiments.plots_page
 	@cp requirements.lock $@
 
 .venv/uv .venv/pip-audit: $(ENVIRONMENT)

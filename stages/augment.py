@@ -58,7 +58,7 @@ def write_shard(
     copies = settings.augment.copies if split == "train" else 0
     prepared = functools.partial(prepare, archives=archives, settings=settings, copies=copies)
     shape = (len(faces) * (1 + copies), settings.image_size, settings.image_size, 3)
-    shards.fill(folder, split, shape, np.uint8, parallel.apply(prepared, faces, FACES_A_TASK, split, "face"))
+    shards.fill(folder, split, shape, np.uint8, parallel.apply(prepared, faces, FACES_A_TASK, split, "faces"))
     table = faces.loc[faces.index.repeat(1 + copies), ["dataset", "member", "label", "group"]]
     shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + copies), len(faces))))
 
@@ -72,7 +72,7 @@ def draw_sheet(archives: dict[str, Archive], faces: pd.DataFrame, settings: Sett
     figures.contact_sheet(pixels[:, 0], pixels[:, 1:], sheet)
 
 
-def main(raw: Path, manifest: Path, pixels: Path, sheet: Path) -> None:
+def main(raw: Path, manifest: Path, pixels: Path, sheet: Path) -> str:
     settings = params.load(Settings)
     faces = pd.read_csv(manifest, dtype=shards.TEXT, keep_default_na=False)
     cv2.setNumThreads(1)
@@ -81,6 +81,8 @@ def main(raw: Path, manifest: Path, pixels: Path, sheet: Path) -> None:
             for split in [*shards.SPLITS, *shards.external(faces.split)]:
                 write_shard(partial, split, archives, faces[faces.split == split], settings)
         draw_sheet(archives, faces[faces.split == "train"], settings, sheet)
+    added = settings.augment.copies * int((faces.split == "train").sum())
+    return f"{len(faces):,} faces of {settings.image_size} pixels and {added:,} augmented samples"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Reads what the other stages wrote down; writes the model card as Markdown, after
 
 import json
 import platform
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from facemask.core.files import write_text
 from facemask.core.params import Float, Section, Side
 from facemask.data.faces import Survey
 from facemask.data.splits import Split
+from facemask.evaluation.markdown import table, with_interval
+from facemask.evaluation.metrics import INTERVAL, SCORES, read_table
 
 WORST = 5
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
@@ -36,21 +37,6 @@ class Settings(Section):
     split: Split
 
 
-def table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def with_interval(scores: dict[str, Any], name: str) -> str:
-    """A score and its 95 % interval; nothing where it has no meaning, as a ROC AUC of one class."""
-    if name not in scores:
-        return ""
-    interval = scores["interval"].get(name)
-    return f"{scores[name]:.4f}" + (f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else "")
-
-
 def what(settings: Settings) -> str:
     """The network and what of it was trained."""
     start = {
@@ -64,23 +50,24 @@ def what(settings: Settings) -> str:
     )
 
 
-def numbers(results: dict[str, dict[str, Any]]) -> str:
-    """Scores of every split that is an exam, then of every class of it."""
-    names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error", "loss")
+def numbers(scores: pd.DataFrame, report: pd.DataFrame) -> str:
+    """Scores of every test set, then of its classes; empty where one has no meaning, as a ROC AUC of one class."""
+    cells = {
+        (row.test_set, row.score): with_interval(f"{row.value:.4f}", row.low, row.high) for row in scores.itertuples()
+    }
+    photos = report.groupby("test_set", sort=False).photos.sum()
     overall = table(
-        ["", *results],
+        ["", *photos.index],
         [
-            ["photos", *(result["photos"] for result in results.values())],
-            *([name.replace("_", " "), *(with_interval(r, name) for r in results.values())] for name in names),
+            ["photos", *photos],
+            *([score.replace("_", " "), *(cells.get((name, score), "") for name in photos.index)] for score in SCORES),
         ],
     )
     classes = table(
-        ["split", "class", "photos", "precision", "recall", "F1"],
+        ["test set", "class", "photos", "precision", "recall", "F1"],
         [
-            [split, label, one["photos"], *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1"))]
-            for split, result in results.items()
-            for label, one in result["per_class"].items()
-            if one["photos"]
+            [row.test_set, row[2], row.photos, *(f"{value:.4f}" for value in (row.precision, row.recall, row.f1))]
+            for row in report[report.photos > 0].itertuples()
         ],
     )
     return f"{overall}\n\n{classes}"
@@ -149,20 +136,20 @@ def main(
     raw: Path,
     data: Path,
     decision: Path,
-    test: Path,
-    external: Path,
+    scores: Path,
+    report: Path,
     predictions: Path,
     comparison: Path,
     card: Path,
-) -> None:
+) -> str:
     settings = params.load(Settings, parameters)
-    read = {path: json.loads(path.read_text()) for path in (data, decision, test, external, comparison)}
+    read = {path: json.loads(path.read_text()) for path in (data, decision)}
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
         ["file", "test accuracy", "same answer as Keras", "MB"],
         [
-            [f"{name}.tflite", f"{one['accuracy']:.4f}", f"{one['agreement']:.4f}", f"{one['bytes'] / 1e6:.1f}"]
-            for name, one in read[comparison].items()
+            [f"{one.variant}.tflite", f"{one.accuracy:.4f}", f"{one.agreement:.4f}", f"{one.bytes / 1e6:.1f}"]
+            for one in pd.read_csv(comparison).itertuples()
         ],
     )
     versions = [
@@ -178,10 +165,10 @@ def main(
 
 ## How good it is
 
-95 % intervals are bootstrapped over groups of copies: they say what other photos of the same kind would have given,
-not what another seed would.
+The {INTERVAL}s are bootstrapped over groups of near-duplicates: they say what other photos of the same kind would have
+given, not what another seed would.
 
-{numbers({"test": read[test], **read[external]})}
+{numbers(read_table(scores), read_table(report))}
 
 {how_decided(read[decision])}
 
@@ -220,6 +207,7 @@ not what another seed would.
 ```
 """,
     )
+    return str(card)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Evaluate the model on the test split and on the external test sets.
 
 Reads the model, what of it was trained, its labels, its decision rule, the shards and the features;
-writes the scores, every single prediction, the classification report and the figures.
+writes the headline metrics, all scores with their intervals, the classification report, every single prediction,
+the curves of the test split as tables, and the figures.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +40,19 @@ def tabulate(rows: pd.DataFrame, probabilities: np.ndarray, predicted: np.ndarra
     return table.assign(**{f"p_{label}": probabilities[:, index] for index, label in enumerate(classes)})
 
 
+def draw_curves(result: dict[str, Any], tables: list[pd.DataFrame], split: str, folder: Path) -> None:
+    """The figures of confusion matrix, ROC, precision-recall and reliability of a split."""
+    confusion, roc, precision_recall, reliability = tables
+    areas, averages = (
+        {label: one[name] for label, one in result["per_class"].items() if name in one}
+        for name in ("roc_auc", "average_precision")
+    )
+    figures.confusion_matrix(confusion, split, folder / f"{split}_confusion_matrix.png")
+    figures.roc(roc, areas, split, folder / f"{split}_roc.png")
+    figures.precision_recall(precision_recall, averages, split, folder / f"{split}_precision_recall.png")
+    figures.reliability(reliability, split, folder / f"{split}_reliability.png")
+
+
 def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, split: str, seed: int, folder: Path) -> None:
     """A random grid of a split's photos, and the mistakes of which the model was most certain."""
     chosen = np.random.default_rng(seed).permutation(len(predictions))[:GRID_PHOTOS]
@@ -57,6 +72,12 @@ def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, split: str, seed:
         )
 
 
+def headlines(results: dict[str, dict[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:
+    """What DVC lists as metrics: `metrics.HEADLINES` of the test split; balanced accuracy of each external test set."""
+    test = {name: results["test"][name] for name in metrics.HEADLINES if name in results["test"]}
+    return test, {name: result["balanced_accuracy"] for name, result in results.items() if name != "test"}
+
+
 def main(
     model: Path,
     trained: Path,
@@ -66,17 +87,22 @@ def main(
     features: Path,
     test: Path,
     external: Path,
+    scores: Path,
+    report: Path,
     predictions: Path,
     external_predictions: Path,
-    report: Path,
+    confusion: Path,
+    roc: Path,
+    precision_recall: Path,
+    reliability: Path,
     pictures: Path,
-) -> None:
+) -> str:
     settings = params.load(Settings)
     classes = shards.read_labels(labels)
     rule = json.loads(decision.read_text())
     trained_part = trained.read_bytes()
     inputs = pixels if settings.train_from == "input" else features
-    results, tables = {}, {}
+    results, tables, curves = {}, {}, {}
     with replacing(pictures) as partial:
         partial.mkdir()
         for split in shards.held_out(pixels):
@@ -85,24 +111,29 @@ def main(
             rows, truth = shards.rows(pixels, split), shards.labels(pixels, split, classes)
             results[split] = metrics.score(truth, probabilities, predicted, rows.group, classes, settings.seed)
             tables[split] = tabulate(rows, probabilities, predicted, classes)
-            figures.confusion_matrix(truth, predicted, classes, split, partial / f"{split}_confusion_matrix.png")
-            figures.roc(truth, probabilities, classes, split, partial / f"{split}_roc.png")
-            figures.precision_recall(truth, probabilities, classes, split, partial / f"{split}_precision_recall.png")
-            figures.reliability(metrics.reliability(truth, probabilities), split, partial / f"{split}_reliability.png")
+            curves[split] = {
+                confusion: metrics.confusion_matrix(truth, predicted, classes),
+                roc: metrics.roc(truth, probabilities, classes),
+                precision_recall: metrics.precision_recall(truth, probabilities, classes),
+                reliability: metrics.reliability(truth, probabilities),
+            }
+            draw_curves(results[split], list(curves[split].values()), split, partial)
             draw_photos(tables[split], shards.array(pixels, split), split, settings.seed, partial)
-    by_class = pd.DataFrame.from_dict(results["test"]["per_class"], orient="index").rename_axis("class").reset_index()
-    others = {split: result for split, result in results.items() if split != "test"}
-    write_json(test, results["test"])
-    write_json(external, others)
+    of_test, of_external = headlines(results)
+    write_json(test, of_test)
+    write_json(external, of_external)
+    write_csv(scores, metrics.scores_table(results))
+    write_csv(report, metrics.class_table(results))
+    for file, table in curves["test"].items():
+        write_csv(file, table)
     write_csv(predictions, tables.pop("test"))
     write_csv(external_predictions, pd.concat(tables.values()) if tables else pd.read_csv(predictions, nrows=0))
-    write_csv(report, by_class)
-    print(by_class.round(4).to_string(index=False))
-    for split, result in results.items():
-        low, high = result["interval"]["accuracy"].values()
-        print(f"{split}: accuracy {result['accuracy']:.4f} ({low:.4f} to {high:.4f}) on {result['photos']} photos")
-    files = [test, external, predictions, external_predictions, report, pictures]
-    tracking.record(model, "evaluate", {"test": results["test"], **others}, files)
+    files = [test, external, scores, report, predictions, external_predictions, pictures]
+    tracking.record(model, "evaluate", results, files)
+    low, high = results["test"]["interval"]["accuracy"].values()
+    photos = results["test"]["photos"]
+    others = "".join(f"; {name}: balanced accuracy {value:.4f}" for name, value in of_external.items())
+    return f"accuracy {of_test['accuracy']:.4f} ({low:.4f} to {high:.4f}) on {photos:,} test photos{others}"
 
 
 if __name__ == "__main__":

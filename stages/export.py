@@ -15,7 +15,7 @@ import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
-from facemask.core.files import prepare_tensorflow, replacing, write_json
+from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json
 from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import shards
 from facemask.data.faces import Survey
@@ -80,8 +80,9 @@ def main(
     pixels: Path,
     predictions: Path,
     tflite: Path,
+    headlines: Path,
     comparison: Path,
-) -> None:
+) -> str:
     settings = params.load(Settings)
     prepare_tensorflow(settings.seed, settings.threads)
     classes = shards.read_labels(labels)
@@ -108,10 +109,14 @@ def main(
             results[variant] = compared | {"bytes": len(converted)}
             latencies[variant] = litert.latency(converted, photos[0])
         gate(results, settings.export.max_accuracy_drop)
-    write_json(comparison, results)
-    print(pd.DataFrame(results).T.assign(milliseconds=latencies).to_string())
+    write_json(headlines, {"int8_accuracy": results["int8"]["accuracy"], "int8_mb": results["int8"]["bytes"] / 1e6})
+    write_csv(comparison, pd.DataFrame.from_dict(results, orient="index").rename_axis("variant").reset_index())
     measured = {name: {**result, "milliseconds": latencies[name]} for name, result in results.items()}
     tracking.record(model, "export", {"export": measured}, [tflite, comparison])
+    return "; ".join(
+        f"{name} {one['bytes'] / 1e6:.2f} MB, accuracy {one['accuracy']:.4f}, {one['milliseconds']:.2f} ms a photo"
+        for name, one in measured.items()
+    )
 
 
 if __name__ == "__main__":

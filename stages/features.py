@@ -44,7 +44,7 @@ class Settings(Section):
         return self
 
 
-def main(pixels: Path, backbone: Path, features: Path) -> None:
+def main(pixels: Path, backbone: Path, features: Path) -> str:
     settings = params.load(Settings)
     prepare_tensorflow(settings.seed, settings.threads)
     network = networks.build_backbone(settings.model, settings.alpha, settings.weights, settings.image_size)
@@ -54,15 +54,17 @@ def main(pixels: Path, backbone: Path, features: Path) -> None:
         partial.mkdir()
         (partial / "cut.txt").write_text(f"{settings.train_from}\n")
         if trunk is None:
-            return
+            return "nothing is frozen: training reads the photos"
         if settings.engine == "litert":
             run = functools.partial(litert.run, litert.convert(litert.freeze(trunk), "float32"))
         else:
             run = functools.partial(keras.run, trunk)
+        count, output = 0, trunk.output_shape[1:]
         for split in shards.names(pixels):
             rows = shards.array(pixels, split)
-            shape = (len(rows), *trunk.output_shape[1:])
-            shards.fill(partial, split, shape, np.float32, run(rows, split))
+            shards.fill(partial, split, (len(rows), *output), np.float32, run(rows, split))
+            count += len(rows)
+    return f"{count:,} rows of {' x '.join(map(str, output))}, frozen below {settings.train_from}"
 
 
 if __name__ == "__main__":

@@ -18,13 +18,15 @@ class Settings(Section):
     datasets: Datasets
 
 
-def main(raw: Path) -> None:
+def main(raw: Path) -> str:
     datasets = params.load(Settings).datasets
     for name, dataset in datasets.items():
         obtain(name, dataset, raw)
     for path in raw.iterdir():  # what a dataset left that is no longer wanted
         if path.stem not in datasets:
             remove(path)
+    size = sum(path.stat().st_size for path in raw.iterdir())
+    return f"{', '.join(datasets)}: {size / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

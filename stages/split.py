@@ -1,6 +1,6 @@
 """Decide which face is trained on, which picks the epoch, and which is the exam.
 
-Reads the faces and the rejects; writes the manifest, a row a face, and what the data amounts to.
+Reads the faces and the rejects; writes the manifest, a row a face, and what the data amounts to: headlines and details.
 A group of copies never spans two splits: a model must not be examined on what it was taught.
 """
 
@@ -160,18 +160,20 @@ def amounts(own: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, le
     }
 
 
-def main(faces: Path, rejects: Path, manifest: Path, report: Path) -> None:
+def main(faces: Path, rejects: Path, manifest: Path, headlines: Path, details: Path) -> str:
     settings = params.load(Settings)
     found = pd.read_csv(faces, dtype=TEXT, keep_default_na=False)
     refused = pd.read_csv(rejects, dtype=str, keep_default_na=False)
     placed, leaks = place(found, settings.datasets, settings.split, settings.seed)
     check(placed, list(settings.survey.classes))
     divided = [name for name, dataset in settings.datasets.items() if dataset.use == "split"]
+    amount = amounts(found[found.dataset.isin(divided)], placed, refused, leaks)
+    left, groups = amount["leaks"]["left"], placed.group.nunique()
     write_csv(manifest, placed)
-    write_json(report, amounts(found[found.dataset.isin(divided)], placed, refused, leaks))
-    print(pd.crosstab(placed.label, placed.split).to_string())
-    crossing = "cross" if settings.split.method == "given" else "would cross, dealt photo by photo,"
-    print(f"{leaks} copies {crossing} from one split to a later one")
+    write_json(headlines, {"faces": len(placed), "groups": groups, "rejects": len(refused), "leaks": left})
+    write_json(details, amount)
+    parts = ", ".join(f"{len(part):,} {name}" for name, part in placed.groupby("split", sort=False))
+    return f"{parts}; {left:,} with a near-duplicate in a later split ({leaks:,} if groups were not kept together)"
 
 
 if __name__ == "__main__":

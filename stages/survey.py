@@ -123,7 +123,7 @@ def read(dataset: str, archive: Archive, survey: Survey) -> tuple[list[dict[str,
     """Faces and rejects of a whole archive, in order of member."""
     faces, rejects = [], []
     examined = functools.partial(examine, archive, survey=survey)
-    for seen, refused in parallel.apply(examined, paired(archive), PHOTOS_A_TASK, f"read {dataset}", "photo"):
+    for seen, refused in parallel.apply(examined, paired(archive), PHOTOS_A_TASK, f"read {dataset}", "photos"):
         faces += [{"dataset": dataset, **face} for face in seen]
         rejects += [(dataset, *reject) for reject in refused]
     return faces, rejects
@@ -179,7 +179,7 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -
     figures.groups(rows, path)
 
 
-def main(raw: Path, faces: Path, rejects: Path, groups: Path) -> None:
+def main(raw: Path, faces: Path, rejects: Path, groups: Path) -> str:
     survey = params.load(Settings).survey
     found, refused = [], []
     with by_dataset(raw) as archives:
@@ -193,7 +193,7 @@ def main(raw: Path, faces: Path, rejects: Path, groups: Path) -> None:
         write_csv(faces, table[FACE])
         write_csv(rejects, refusals)
         draw_groups(table, archives, groups)
-    print(f"{len(table):,} faces in {table.group.nunique():,} groups; {len(refusals):,} rejected")
+    return f"{len(table):,} faces in {table.group.nunique():,} groups; {len(refusals):,} rejected"
 
 
 if __name__ == "__main__":

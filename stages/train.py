@@ -169,7 +169,7 @@ def main(
     decision: Path,
     history: Path,
     curves: Path,
-) -> None:
+) -> str:
     settings = params.load(Settings)
     prepare_tensorflow(settings.seed, settings.threads)
     classes = sorted(shards.rows(pixels, "train").label.unique())
@@ -196,8 +196,11 @@ def main(
     write_csv(history, epochs)
     figures.curves(epochs, curves)
     best = epochs.loc[epochs.val_loss.idxmin()]
-    print(f"{len(epochs)} epochs, {seconds:.1f} s; kept {best.epoch:.0f}: validation accuracy {best.val_accuracy:.4f}")
     tracking.record_training(model, whole, params.read(), epochs, classes, seconds, [labels, decision, history, curves])
+    return (
+        f"{len(epochs)} epochs in {seconds:.1f} s, kept epoch {best.epoch:.0f}: "
+        f"validation accuracy {best.val_accuracy:.4f}"
+    )
 
 
 if __name__ == "__main__":

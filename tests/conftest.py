@@ -271,19 +271,34 @@ def reproduced(tmp_path_factory, pretrained) -> Path:
     shutil.copy(pretrained, folder)
     draw_scenes(folder / "scenes.zip", 20)
     checkout(folder, **HEAD_ONLY)
-    shell("dvc", "repro", cwd=folder)
+    folder.with_suffix(".log").write_text(shell("dvc", "repro", cwd=folder))
     commit(folder, "reproduced")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def experimented(reproduced, tmp_path_factory) -> Path:
+    """The reproduced repository with the experiment `try`, another learning rate, in its workspace. Do not change."""
+    folder = tmp_path_factory.mktemp("experimented") / "repository"
+    duplicate(reproduced, folder)
+    said = shell("dvc", "exp", "run", "--name", "try", "--set-param", "lr=1e-5", cwd=folder)
+    folder.with_suffix(".log").write_text(said)
     return folder
 
 
 @pytest.fixture
 def copy(reproduced, tmp_path) -> Path:
     """A reproduced repository that a test may change, MLflow's files included."""
-    folder = Path(shutil.copytree(reproduced, tmp_path / "copy", symlinks=True))
+    return duplicate(reproduced, tmp_path / "copy")
+
+
+def duplicate(source: Path, folder: Path) -> Path:
+    """Copy a repository; MLflow's store is told where its files are now."""
+    shutil.copytree(source, folder, symlinks=True)
     with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
         for table, column in ARTIFACT_PATHS:  # MLflow keeps them absolute
             words = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
-            store.execute(words, (str(reproduced), str(folder)))
+            store.execute(words, (str(source), str(folder)))
     return folder
 
 

@@ -36,7 +36,7 @@ def prepare(**changes) -> None:
     write_params(Path(), **changes)
     for call in (
         "survey raw=raw faces=faces.csv rejects=rejects.csv groups=groups.png",
-        "split faces=faces.csv rejects=rejects.csv manifest=manifest.csv report=data.json",
+        "split faces=faces.csv rejects=rejects.csv manifest=manifest.csv headlines=headlines.json details=data.json",
     ):
         done = stage(*call.split())
         assert done.returncode == 0, done.stderr

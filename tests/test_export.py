@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from conftest import HEAD_ONLY, shell, stage, write_params
+from conftest import HEAD_ONLY, paths_of, shell, stage, write_params
 
 from facemask.core.errors import UserError
 from facemask.engines.litert import VARIANTS
@@ -46,10 +46,8 @@ def test_a_shut_gate_leaves_the_old_files(copy):
     table.assign(predicted=table.label).to_csv("perfect.csv", index=False)
     write_params(copy, **HEAD_ONLY, export__max_accuracy_drop=0.0)
     before = shell("sha256sum", *sorted((copy / "models/tflite").iterdir()), cwd=copy)
-    done = stage(
-        "export", "models/model.keras", "models/labels.txt", "models/decision.json", "data/shards",
-        Path("perfect.csv").absolute(), "models/tflite", "metrics/export.json", folder=copy,
-    )  # fmt: skip
+    paths = paths_of("export") | {"predictions": Path("perfect.csv").absolute()}
+    done = stage("export", *(f"{key}={path}" for key, path in paths.items()), folder=copy)
     assert done.returncode == 1
     assert "of test accuracy; export.max_accuracy_drop allows 0.0" in done.stderr.splitlines()[-1]
     assert shell("sha256sum", *sorted((copy / "models/tflite").iterdir()), cwd=copy) == before

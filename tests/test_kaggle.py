@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import zipfile
@@ -165,7 +166,7 @@ def test_other_content_of_the_same_length_is_told_by_its_pin(server):
     with zipfile.ZipFile("other.zip", "w") as other, zipfile.ZipFile("served.zip") as served:
         for name in served.namelist():
             other.writestr(zipfile.ZipInfo(name), served.read(name)[::-1])
-    pin = fetch(server).stdout.split()[-1]
+    pin = re.search(r"sha256: ([0-9a-f]{64})\n", fetch(server).stdout)[1]
     server.content = Path("other.zip").read_bytes()
     Path("other.zip").unlink()
     assert len(server.content) == len(Path("served.zip").read_bytes())

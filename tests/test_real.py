@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from conftest import archived, arguments_of, stage, train_on_photos, write_params
 
@@ -14,7 +15,7 @@ def test_copies_in_a_real_collection_stay_together_and_other_scenes_are_a_split(
     for name in ("fetch", "survey", "split"):
         done = stage(name, *arguments_of(name))
         assert done.returncode == 0, done.stderr
-    data = json.loads((tmp_path / "metrics/data.json").read_text())
+    data = json.loads((tmp_path / "metrics/data_details.json").read_text())
     assert data["photos"] == 3832
     assert 3400 < data["groups"] < 3600
     assert data["leaks"]["ungrouped"] > 100
@@ -26,8 +27,8 @@ def test_copies_in_a_real_collection_stay_together_and_other_scenes_are_a_split(
 def test_the_archive_preset_makes_a_good_model_from_a_few_photos(photos, shared, tmp_path):
     folder = train_on_photos(tmp_path / "real", photos, shared)
     test = json.loads((folder / "metrics/test.json").read_text())
-    export = json.loads((folder / "metrics/export.json").read_text())
-    assert set(test["per_class"]) == {"with_mask", "without_mask"}
+    variants = pd.read_csv(folder / "metrics/variants.csv", index_col="variant")
+    assert set(pd.read_csv(folder / "metrics/classification_report.csv")["class"]) == {"with_mask", "without_mask"}
     assert test["accuracy"] >= 0.95
-    assert export["float32"]["agreement"] == 1
-    assert export["int8"]["bytes"] < export["float16"]["bytes"] < export["float32"]["bytes"]
+    assert variants.agreement["float32"] == 1
+    assert variants.bytes["int8"] < variants.bytes["float16"] < variants.bytes["float32"]

@@ -40,7 +40,14 @@ def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.Complete
     return (
         done
         if done.returncode
-        else stage("split", "faces=faces.csv", "rejects=rejects.csv", "manifest=manifest.csv", "report=data.json")
+        else stage(
+            "split",
+            "faces=faces.csv",
+            "rejects=rejects.csv",
+            "manifest=manifest.csv",
+            "headlines=headlines.json",
+            "details=data.json",
+        )
     )
 
 

@@ -18,7 +18,7 @@ HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2
         ("augment", {"cv2", "matplotlib"}),
         ("features", set()),
         ("train", {"matplotlib"}),
-        ("evaluate", {"sklearn", "scipy", "matplotlib"}),
+        ("evaluate", {"matplotlib"}),
         ("export", set()),
         ("card", set()),
     ],

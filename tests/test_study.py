@@ -45,11 +45,11 @@ def test_the_smallest_that_may_be_as_good_as_the_best_is_taken():
 
 def test_what_mlflow_does_not_know_and_what_failed_leave_cells_empty():
     table = models(lost=(1, 0.8, 0.7)).assign(
-        f1=0.8, photos=10, int8=0.8, front=True, elsewhere=[{}], parameters=NAN, milliseconds=NAN, seconds=NAN
+        f1=0.8, photos=10, int8=0.8, front=True, external=[{}], parameters=NAN, milliseconds=NAN, seconds=NAN
     )
     lines = study.report({"lost": [], "bad": ["lr=2"]}, table, {"bad": "lr: 2 | no"}, "picture.png").splitlines()
     assert "| lost | none | 0.8000 (0.7000 to 1.0000) | 0.8000 |  | 1.00 | 0.8000 | yes |  |  |" in lines
-    assert "| bad | `lr=2` | failed: lr: 2 / no |  |  |  |  |  |  |  |" in lines
+    assert "| bad | `lr=2` | failed: lr: 2 \\| no |  |  |  |  |  |  |  |" in lines
     assert "best" not in study.report({"bad": []}, pd.DataFrame(), {"bad": "no"}, "picture.png")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import HEAD_ONLY, ROOT, commit, shell, write_params
@@ -46,12 +47,15 @@ def run_step(script: str, folder, **environment) -> subprocess.CompletedProcess:
 COMPARE = "Compare with the target branch"
 
 
-def proposal(folder: Path, loss: float) -> None:
-    """A branch with a slower training, another figure, and an accuracy that is so much lower."""
+def proposal(folder: Path, loss: float, apart: list[float] | None = None) -> None:
+    """A branch with a slower training, another figure, and a lower accuracy with, if it is given, another interval."""
     shell("git", "switch", "--quiet", "--create", "proposal", cwd=folder)
     write_params(folder, **HEAD_ONLY, lr=0.0001)
     results = json.loads((folder / "metrics/test.json").read_text())
     (folder / "metrics/test.json").write_text(json.dumps({**results, "accuracy": results["accuracy"] - loss}))
+    scores = pd.read_csv(folder / "metrics/scores.csv")
+    scores.loc[0, ["low", "high"]] = apart or list(scores.loc[0, ["low", "high"]])
+    scores.to_csv(folder / "metrics/scores.csv", index=False)
     shutil.copy(folder / "metrics/groups.png", folder / "metrics/curves.png")
     commit(folder, "slower")
     shell("git", "switch", "--quiet", "main", cwd=folder)
@@ -66,21 +70,26 @@ def test_a_pull_request_is_told_what_it_changes(copy):
     report = (copy / "report.md").read_text()
     before, now = (shell("git", "rev-parse", name, cwd=copy).strip() for name in ("main~1", "proposal"))
     assert report.startswith(f"### Since main ({before[:7]})\n\nThe model is not worse than is allowed.\n")
-    assert "| params.yaml | lr" in report
-    assert "| metrics/test.json | accuracy" in report
+    headline = next(line for line in report.splitlines() if line.startswith("| accuracy"))
+    value = r"-?\d\.\d{4} \(\d\.\d{4} to \d\.\d{4}\)"
+    assert re.fullmatch(rf"\| accuracy \| {value} \| {value} \| -0\.0040 \| overlap \|", headline)
+    assert "| `lr` | 0.003 | 0.0001 |" in report
+    assert "| metric | before | now | change | 95 % intervals |" in report
+    assert "balanced" not in report, "what did not change is left out"
+    assert report.index("| accuracy") < report.index("| `lr`") < report.index("<details>")
     urls = [f"![](https://host/owner/name/raw/{commit}/metrics/curves.png)" for commit in (before, now)]
     assert f"| metrics/curves.png | {urls[0]} | {urls[1]} |" in report
     assert "<summary>Figures that differ: 1</summary>" in report
 
 
 def test_a_pull_request_that_makes_the_model_worse_fails_and_is_told_so(copy):
-    proposal(copy, loss=0.006)
+    proposal(copy, loss=0.006, apart=[0.98, 0.99])
     done = run_step(steps("metrics")[COMPARE], copy, BASE="main")
     assert done.returncode != 0
     assert re.search(r"^diff: accuracy fell from \d\.\d{4} to \d\.\d{4}; 0.005 is allowed$", done.stderr, re.MULTILINE)
     report = (copy / "report.md").read_text()
     assert "**Worse:** accuracy fell from" in report
-    assert "| metrics/test.json | accuracy" in report
+    assert "| -0.0060 | do not overlap |" in report
     assert "shows them): metrics/curves.png" in report
 
 
@@ -97,7 +106,7 @@ def test_scores_on_another_test_split_are_not_held_against_each_other(copy):
 def test_a_branch_that_changes_nothing_is_told_so(copy):
     now = shell("git", "rev-parse", "main", cwd=copy)
     report = shell(sys.executable, "-m", "facemask.experiments.diff", "main", cwd=copy)
-    words = "The model is not worse than is allowed.", "No params differ.", "No metrics differ.", "No figures differ."
+    words = "The model is not worse than is allowed.", "No metrics differ.", "No params differ.", "No figures differ."
     assert report == "\n\n".join([f"### Since main ({now[:7]})", *words]) + "\n"
 
 

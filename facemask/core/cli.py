@@ -3,14 +3,17 @@
 import inspect
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from facemask.core.errors import UserError
 
 
-def run(main: Callable[..., None]) -> None:
+def run(main: Callable[..., str | None]) -> None:
     """Call a module's main with the `name=value` arguments of the command line, each of its parameter's type.
+
+    What main returns, a line on what it made, is printed with the seconds that it took.
 
     A `UserError`, an `OSError` and Ctrl-C are printed as one line and end the process with
     status 1; with FACEMASK_DEBUG=1 a traceback is shown instead.
@@ -21,12 +24,15 @@ def run(main: Callable[..., None]) -> None:
     given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
     if given.keys() != parameters.keys() or len(given) != len(sys.argv) - 1 or not all(given.values()):
         sys.exit(f"usage: python -m {file.parent.name}.{stage} {' '.join(f'{name}=...' for name in parameters)}")
+    start = time.perf_counter()
     try:
-        main(**{name: parameters[name].annotation(value) for name, value in given.items()})
+        made = main(**{name: parameters[name].annotation(value) for name, value in given.items()})
     except (UserError, OSError, KeyboardInterrupt) as error:
         if os.environ.get("FACEMASK_DEBUG") == "1":
             raise
         sys.exit(f"{stage}: {reason(error)}")
+    if made:
+        print(f"{stage}: {made} ({time.perf_counter() - start:.1f} s)", flush=True)
 
 
 def reason(error: BaseException) -> str:

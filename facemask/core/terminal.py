@@ -5,7 +5,12 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
@@ -25,3 +30,28 @@ def silenced() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int, units: str) -> Iterator[tqdm]:
+    """A progress bar on standard error if that is a terminal, and elsewhere one line at the end.
+
+    Parameters
+    ----------
+    total : int
+        Of what the caller counts with `update`.
+    units : str
+        What is counted, in the plural.
+    """
+    with tqdm(total=total, desc=title, unit=f" {units}", disable=None) as bar:
+        yield bar
+    if bar.disable:
+        print(f"{title}: {total:,} {units}", file=sys.stderr, flush=True)
+
+
+def counted(items: Iterable[Item], title: str, total: int, units: str) -> Iterator[Item]:
+    """The items, with their `progress`."""
+    with progress(title, total, units) as bar:
+        for item in items:
+            yield item
+            bar.update()

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
+
+from facemask.core.terminal import counted
 
 if TYPE_CHECKING:
     import keras
@@ -14,5 +15,6 @@ BATCH = 256
 
 def run(network: "keras.Model", inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
     """The network's output for all rows of inputs, some rows at a time, in order."""
-    for start in tqdm(range(0, len(inputs), BATCH), desc=title, unit="batch"):
+    starts = range(0, len(inputs), BATCH)
+    for start in counted(starts, title, len(starts), "batches"):
         yield network.predict_on_batch(inputs[start : start + BATCH])

@@ -107,7 +107,7 @@ def run(model: bytes, inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
         finally:
             idle.put(runner)
 
-    return parallel.apply(infer, inputs, ROWS_A_TASK, title, "photo")
+    return parallel.apply(infer, inputs, ROWS_A_TASK, title, "photos")
 
 
 def latency(model: bytes, row: np.ndarray, repeats: int = 30) -> float:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import joblib
-from tqdm import tqdm
+
+from facemask.core.terminal import progress
 
 Item = TypeVar("Item")
 Part = TypeVar("Part", bound=Sequence)
@@ -38,7 +39,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
             pool.shutdown(cancel_futures=True)
 
 
-def apply(function: Callable[[Part], Result], items: Part, size: int, title: str, unit: str) -> Iterator[Result]:
+def apply(function: Callable[[Part], Result], items: Part, size: int, title: str, units: str) -> Iterator[Result]:
     """Apply a function to the parts of a sequence on all cores, with a progress bar; yields the results in order.
 
     Parameters
@@ -49,7 +50,7 @@ def apply(function: Callable[[Part], Result], items: Part, size: int, title: str
         Items a part.
     """
     parts = (items[start : start + size] for start in range(0, len(items), size))
-    with tqdm(total=len(items), desc=title, unit=unit) as progress:
+    with progress(title, len(items), units) as bar:
         for result in in_order(function, parts, cores()):
             yield result
-            progress.update(min(size, len(items) - progress.n))
+            bar.update(min(size, len(items) - bar.n))

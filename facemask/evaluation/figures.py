@@ -1,6 +1,6 @@
 """The pictures people look at before they read a number. Each function writes one PNG."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -50,19 +50,18 @@ def curves(history: pd.DataFrame, path: Path) -> None:
     save(figure, path)
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[str], split: str, path: Path) -> None:
-    """Counts, coloured by the share of each true class."""
-    from sklearn import metrics
-
-    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+def confusion_matrix(table: pd.DataFrame, split: str, path: Path) -> None:
+    """Counts of `metrics.confusion_matrix`, coloured by the fraction of each true class."""
+    classes = table.label.unique()
+    counts = table.photos.to_numpy().reshape(len(classes), -1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.6 + 0.9 * len(classes)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        tone = "white" if shares[row, column] > 0.5 else "#222222"
-        axes.text(column, row, f"{count}\n{shares[row, column]:.1%}", ha="center", va="center", color=tone)
+        tone = "white" if fractions[row, column] > 0.5 else "#222222"
+        axes.text(column, row, f"{count}\n{fractions[row, column]:.1%}", ha="center", va="center", color=tone)
     axes.set(xlabel="predicted", ylabel="true", title=f"confusion matrix, {split}")
     axes.set_xticks(range(len(classes)), classes, rotation=20, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
@@ -71,36 +70,24 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[st
     save(figure, path)
 
 
-def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
-    """ROC of every class against the rest."""
-    from sklearn import metrics
-
+def roc(curves: pd.DataFrame, areas: Mapping[str, float], split: str, path: Path) -> None:
+    """ROC of every class against the rest, of `metrics.roc`, with the area under it."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
-    for index, label in enumerate(classes):
-        if len(np.unique(labels == index)) < 2:
-            continue
-        false, true, _ = metrics.roc_curve(labels == index, probabilities[:, index])
-        axes.plot(false, true, label=f"{label}  (area {metrics.auc(false, true):.4f})")
+    for label, curve in curves.groupby("class"):
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=f"{label}  (area {areas[label]:.4f})")
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {split}")
     axes.legend(loc="lower right")
     save(figure, path)
 
 
-def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split: str, path: Path) -> None:
-    """Precision over recall of every class against the rest."""
-    from sklearn import metrics
-
+def precision_recall(curves: pd.DataFrame, averages: Mapping[str, float], split: str, path: Path) -> None:
+    """Precision over recall of every class against the rest, of `metrics.precision_recall`, with its average."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
-    for index, label in enumerate(classes):
-        truth, confidence = labels == index, probabilities[:, index]
-        if len(np.unique(truth)) < 2:
-            continue
-        precision, recall, _ = metrics.precision_recall_curve(truth, confidence)
-        average = metrics.average_precision_score(truth, confidence)
-        axes.plot(recall, precision, label=f"{label}  (average {average:.4f})")
+    for label, curve in curves.groupby("class"):
+        axes.plot(curve.recall, curve.precision, label=f"{label}  (average {averages[label]:.4f})")
     axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {split}", ylim=(0, 1.03))
     axes.legend(loc="lower left")
     save(figure, path)
@@ -186,13 +173,15 @@ def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path
     save(figure, path)
 
 
-def trade(table: pd.DataFrame, path: Path) -> None:
+def trade(table: pd.DataFrame, interval: str, path: Path) -> None:
     """Accuracy with its interval beside size, a line a model; those that nothing beats in both stand out.
 
     Parameters
     ----------
     table : DataFrame
         A row a model: name, megabytes, accuracy, low, high, front (bool).
+    interval : str
+        What the interval is called.
     """
     figure = Figure(figsize=(9, 0.32 * len(table) + 1.3), layout="constrained")
     scores, sizes = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
@@ -207,7 +196,7 @@ def trade(table: pd.DataFrame, path: Path) -> None:
         bars = sizes.barh(part.index, part.megabytes, height=0.5, color=colour)
         sizes.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
     scores.set_yticks(table.index, table.name)
-    scores.set(title="test accuracy, 95 % interval")
+    scores.set(title=f"test accuracy, {interval}")
     sizes.set(title="megabytes in int8")
     sizes.margins(x=0.15)
     figure.legend(*scores.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)

@@ -1,17 +1,24 @@
 """What a classifier's probabilities are worth, for any number of classes."""
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn import metrics
 
+CONFIDENCE = 0.95
+INTERVAL = f"{100 * CONFIDENCE:g} % interval"
 ROUNDS, ROUNDS_AT_ONCE = 2000, 100
 BINS = 15
+HEADLINES = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss", "calibration_error")
+SCORES = (
+    "accuracy", "balanced_accuracy", "precision", "f1", "roc_auc", "average_precision", "calibration_error", "loss",
+)  # fmt: skip
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """How often the likeliest class is right, by how likely it is said to be.
+    """Reliability diagram: how often the argmax class is right, by its probability.
 
     Columns confidence, accuracy (means) and photos of each of `BINS` equally wide bins that is not empty.
     """
@@ -21,39 +28,91 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     return table.groupby(bins).agg({"confidence": "mean", "accuracy": "mean", "photos": "sum"}).reset_index(drop=True)
 
 
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Expected calibration error: how far confidence and accuracy are apart, on average over the photos."""
-    table = reliability(labels, probabilities)
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error of a reliability diagram: mean distance of confidence and accuracy over the photos."""
     return float(np.average((table.confidence - table.accuracy).abs(), weights=table.photos))
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """Confusion matrix in long form: columns label, predicted and photos, a row for every pair of classes."""
+    from sklearn import metrics
+
+    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
+    pairs = pd.MultiIndex.from_product([classes, classes], names=["label", "predicted"])
+    return pd.DataFrame({"photos": counts.ravel()}, pairs).reset_index()
+
+
+def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """ROC curve of every class against the rest: columns class, false_positive_rate, true_positive_rate.
+
+    Points that do not change the curve are left out; so are classes with all the photos or none.
+    """
+    from sklearn import metrics
+
+    parts = [pd.DataFrame(columns=["class", "false_positive_rate", "true_positive_rate"])]
+    for index, label in one_against_rest(labels, classes):
+        false, true, _ = metrics.roc_curve(labels == index, probabilities[:, index], drop_intermediate=True)
+        parts.append(pd.DataFrame({"class": label, "false_positive_rate": false, "true_positive_rate": true}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """Precision-recall curve of every class against the rest: columns class, recall, precision.
+
+    Points that do not change the curve are left out; so are classes with all the photos or none.
+    """
+    from sklearn import metrics
+
+    parts = [pd.DataFrame(columns=["class", "recall", "precision"])]
+    for index, label in one_against_rest(labels, classes):
+        precision, recall, _ = metrics.precision_recall_curve(
+            labels == index, probabilities[:, index], drop_intermediate=True
+        )
+        parts.append(pd.DataFrame({"class": label, "recall": recall, "precision": precision}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def one_against_rest(labels: np.ndarray, classes: list[str]) -> list[tuple[int, str]]:
+    """The classes, with their indices, that some of the labels (n,) are and some are not."""
+    return [(index, label) for index, label in enumerate(classes) if 0 < (labels == index).sum() < len(labels)]
+
+
+def by_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall, F1 and photos (..., classes) of confusion matrices (..., true, predicted); 0 for 0 / 0."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    photos, guesses = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    return {
+        "precision": right / np.maximum(guesses, 1),
+        "recall": right / np.maximum(photos, 1),
+        "f1": 2 * right / np.maximum(photos + guesses, 1),
+        "photos": photos,
+    }
 
 
 def summary(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Accuracy, and means over the classes that occur, of confusion matrices (..., true, predicted)."""
-    right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    photos, guesses = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    present = photos > 0
-    recall = right / np.maximum(photos, 1)
-    precision = right / np.maximum(guesses, 1)
-    f1 = 2 * right / np.maximum(photos + guesses, 1)
-    means = {"balanced_accuracy": recall, "recall": recall, "precision": precision, "f1": f1}
-    return {"accuracy": right.sum(axis=-1) / confusion.sum(axis=(-2, -1))} | {
-        name: (values * present).sum(axis=-1) / present.sum(axis=-1) for name, values in means.items()
+    values = by_class(confusion)
+    present = values["photos"] > 0
+    accuracy = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1) / confusion.sum(axis=(-2, -1))
+    means = (("balanced_accuracy", "recall"), ("precision", "precision"), ("f1", "f1"))
+    return {"accuracy": accuracy} | {
+        mean: (values[name] * present).sum(axis=-1) / present.sum(axis=-1) for mean, name in means
     }
 
 
 def intervals(
     labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, classes: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """95 % bootstrap intervals of what `summary` gives.
+    """Bootstrap intervals, at the level `CONFIDENCE`, of what `summary` gives.
 
-    Whole groups are drawn, since copies of one photo are one observation (B. Efron, R. Tibshirani, "An
+    Whole groups are drawn, since near-duplicates are one observation (B. Efron, R. Tibshirani, "An
     introduction to the bootstrap", 1993; groups: C. Field, A. Welsh, "Bootstrapping clustered data", 2007).
 
     Parameters
     ----------
     labels, predicted : ndarrays (n,), int
     groups : ndarray (n,)
-        Equal for copies of one photo.
+        Equal for near-duplicates.
     """
     names, which = np.unique(groups, return_inverse=True)
     confusion = np.zeros((len(names), classes, classes))
@@ -65,8 +124,9 @@ def intervals(
         for _ in range(ROUNDS // ROUNDS_AT_ONCE)
     ]  # fmt: skip
     drawn = {name: np.concatenate([one[name] for one in rounds]) for name in rounds[0]}
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     return {
-        name: dict(zip(("low", "high"), map(float, np.quantile(values, [0.025, 0.975])), strict=True))
+        name: dict(zip(("low", "high"), map(float, np.quantile(values, ends)), strict=True))
         for name, values in drawn.items()
     }
 
@@ -88,18 +148,25 @@ def score(
     probabilities : ndarray (n, classes), float
         Rows add up to 1.
     groups : ndarray (n,)
-        Equal for copies of one photo.
+        Equal for near-duplicates.
+
+    Returns
+    -------
+    dict
+        photos, each of `SCORES` (ROC AUC and average precision only where two classes occur), `interval` (low and high
+        by score) and `per_class` (by class, what `report` gives).
     """
-    table = report(labels, probabilities, predicted, classes)
-    present = table.photos > 0
-    means = table.loc[present, ["precision", "recall", "f1", "roc_auc", "average_precision"]].mean().dropna()
+    from sklearn import metrics
+
+    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
+    table = report(counts, labels, probabilities, classes)
+    ranking = table.loc[table.photos > 0, ["roc_auc", "average_precision"]].mean().dropna()
     return {
         "photos": len(labels),
         "loss": float(metrics.log_loss(labels, probabilities, labels=range(len(classes)))),
-        "calibration_error": calibration_error(labels, probabilities),
-        "accuracy": float(metrics.accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(table.recall[present].mean()),
-        **means.to_dict(),
+        "calibration_error": calibration_error(reliability(labels, probabilities)),
+        **{name: float(value) for name, value in summary(counts).items()},
+        **ranking.to_dict(),
         "interval": intervals(labels, predicted, groups, len(classes), seed),
         "per_class": {
             row.pop("class"): {name: value for name, value in row.items() if not np.isnan(value)}
@@ -108,20 +175,49 @@ def score(
     }
 
 
-def report(labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray, classes: list[str]) -> pd.DataFrame:
+def report(counts: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
     """The classification report: a row a class, each class against the rest.
 
     Columns class, precision, recall, f1, photos, roc_auc, average_precision; the last two are
     missing where a class has all the photos or none.
     """
-    indices = range(len(classes))
-    precision, recall, f1, photos = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=indices, zero_division=0
-    )
-    table = pd.DataFrame({"class": classes, "precision": precision, "recall": recall, "f1": f1, "photos": photos})
-    for name, measure in (("roc_auc", metrics.roc_auc_score), ("average_precision", metrics.average_precision_score)):
-        table[name] = [
-            measure(labels == index, probabilities[:, index]) if 0 < photos[index] < len(labels) else np.nan
-            for index in indices
-        ]
+    from sklearn import metrics
+
+    table = pd.DataFrame({"class": classes, **by_class(counts), "roc_auc": np.nan, "average_precision": np.nan})
+    for index, _ in one_against_rest(labels, classes):
+        ranked = labels == index, probabilities[:, index]
+        table.loc[index, "roc_auc"] = metrics.roc_auc_score(*ranked)
+        table.loc[index, "average_precision"] = metrics.average_precision_score(*ranked)
     return table
+
+
+def scores_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """What `score` gave for each test set, a row a score: columns test_set, score, value, low, high.
+
+    low and high are missing where a score has no interval.
+    """
+    rows = [
+        {"test_set": name, "score": score, "value": result[score], **result["interval"].get(score, {})}
+        for name, result in results.items()
+        for score in SCORES
+        if score in result
+    ]
+    return pd.DataFrame(rows, columns=["test_set", "score", "value", "low", "high"])
+
+
+def class_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """The classification reports of all test sets: columns test_set, class, and those of `report`."""
+    rows = [
+        {"test_set": name, "class": label, **values}
+        for name, result in results.items()
+        for label, values in result["per_class"].items()
+    ]
+    return pd.DataFrame(
+        rows, columns=["test_set", "class", "precision", "recall", "f1", "photos", "roc_auc", "average_precision"]
+    )
+
+
+def read_table(file: Path | io.StringIO) -> pd.DataFrame:
+    """A table that `scores_table` or `class_table` gave, as it was written; a class may be called `none`."""
+    numbers = ("low", "high", "roc_auc", "average_precision")
+    return pd.read_csv(file, keep_default_na=False, na_values=dict.fromkeys(numbers, ""))

@@ -4,26 +4,92 @@ Ends with status 1 if the model is worse than promotion allows, on the same test
 FIGURES_URL says where the host serves files of a commit: then figures that differ are shown side by side.
 """
 
+import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import yaml
 
 from facemask.core import cli
 from facemask.core.errors import UserError
+from facemask.evaluation import markdown
+from facemask.evaluation.metrics import INTERVAL, read_table
 from facemask.experiments.dvc import ALLOWED_LOSS, at, commit_of, dvc, git
 
-SCORES = "metrics/test.json"
+TEST = "metrics/test.json"
+EXTERNAL = "metrics/external.json"
+SCORES = "metrics/scores.csv"
 MANIFEST = "data/manifest.csv"
-HEADING = 2  # lines of a table
 GATED = ("accuracy", "balanced_accuracy")
 
 
-def changes(kind: str, revision: str) -> str:
-    """DVC's table of what differs between a revision and the workspace in `params` or `metrics`."""
-    table = dvc(kind, "diff", "--md", revision)
-    return table if len(table.splitlines()) > HEADING else f"No {kind} differ."
+def differences(kind: str, commit: str) -> list[tuple[str, str, Any, Any]]:
+    """File, name, value before and value now of the `params` or `metrics` that differ between a commit and now.
+
+    A value that is on one side alone is None on the other.
+    """
+    files = json.loads(dvc(kind, "diff", "--json", commit))
+    return [
+        (file, name, change.get("old"), change.get("new"))
+        for file, changes in files.items()
+        for name, change in changes.items()
+    ]
+
+
+def parameters(commit: str) -> str:
+    """The table of parameters that differ."""
+    rows = [(f"`{name}`", before, now) for _, name, before, now in differences("params", commit)]
+    return markdown.table(["parameter", "before", "now"], rows) if rows else "No params differ."
+
+
+def scores(table: str) -> dict[tuple[str, str], Any]:
+    """The rows of `metrics.scores_table`, given as CSV, by the file and the name of the headline that they explain."""
+    rows = read_table(io.StringIO(table)).itertuples()
+    return {
+        (TEST, row.score) if row.test_set == "test" else (EXTERNAL, row.test_set): row
+        for row in rows
+        if row.test_set == "test" or row.score == "balanced_accuracy"
+    }
+
+
+def headlines(commit: str, comparable: bool) -> str:
+    """The table of headline metrics that differ in four places, with their intervals, and whether these overlap.
+
+    Parameters
+    ----------
+    comparable : bool
+        Whether both sides were scored on the same photos.
+    """
+    rows = []
+    held = git("ls-tree", "--name-only", commit, SCORES)
+    before, now = scores(at(commit, SCORES)) if held else {}, scores(Path(SCORES).read_text())
+    for file, name, old, new in differences("metrics", commit):
+        change = "" if old is None or new is None else number(new - old, sign="+")
+        one, other = before.get((file, name)), now.get((file, name))
+        words = overlap(one, other) if comparable and one and other else ""
+        label = f"{name}, balanced accuracy" if file == EXTERNAL else name.replace("_", " ")
+        row = [label, number(old, one), number(new, other), change, words]
+        if row[1] != row[2]:
+            rows.append(row)
+    return markdown.table(["metric", "before", "now", "change", f"{INTERVAL}s"], rows) if rows else "No metrics differ."
+
+
+def number(value: float | None, row: Any | None = None, sign: str = "") -> str:
+    """A headline with the interval of its row of scores, if it has one."""
+    if value is None:
+        return ""
+    shown = f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign}.4f}"
+    return shown if row is None else markdown.with_interval(shown, row.low, row.high)
+
+
+def overlap(before: Any, now: Any) -> str:
+    """In words, whether the intervals of two rows of scores overlap; nothing where one has none."""
+    if pd.isna(before.low) or pd.isna(now.low):
+        return ""
+    return "overlap" if before.low <= now.high and now.low <= before.high else "do not overlap"
 
 
 def figures(commit: str, url: str | None) -> str:
@@ -34,8 +100,8 @@ def figures(commit: str, url: str | None) -> str:
     if not url:
         return f"Figures that differ (`dvc plots diff {commit[:7]}` shows them): {', '.join(names)}"
     head = git("rev-parse", "HEAD")
-    rows = [f"| {name} | ![]({url}/{commit}/{name}) | ![]({url}/{head}/{name}) |" for name in names]
-    table = "\n".join(["| figure | before | now |", "|---|---|---|", *rows])
+    rows = [[name, *(f"![]({url}/{side}/{name})" for side in (commit, head))] for name in names]
+    table = markdown.table(["figure", "before", "now"], rows)
     return f"<details><summary>Figures that differ: {len(names)}</summary>\n\n{table}\n\n</details>"
 
 
@@ -57,13 +123,14 @@ def losses(before: dict[str, float], now: dict[str, float]) -> list[str]:
 def main(branch: str) -> None:
     commit = git("merge-base", commit_of(branch), "HEAD")
     fallen = []
-    if test_split(at(commit, "dvc.lock")) != test_split(Path("dvc.lock").read_text()):
+    comparable = test_split(at(commit, "dvc.lock")) == test_split(Path("dvc.lock").read_text())
+    if not comparable:
         verdict = "The manifests differ, so the scores are not held against each other."
-    elif fallen := losses(json.loads(at(commit, SCORES)), json.loads(Path(SCORES).read_text())):
+    elif fallen := losses(json.loads(at(commit, TEST)), json.loads(Path(TEST).read_text())):
         verdict = "\n".join(f"**Worse:** {words}." for words in fallen)
     else:
         verdict = "The model is not worse than is allowed."
-    tables = changes("params", commit[:7]), changes("metrics", commit[:7])
+    tables = headlines(commit, comparable), parameters(commit)
     shown = figures(commit, os.environ.get("FIGURES_URL"))
     print("\n\n".join([f"### Since {branch} ({commit[:7]})", verdict, *tables, shown]))
     if fallen:

@@ -4,6 +4,7 @@ Runs every experiment of the study that the checked-out commit does not have yet
 at any time, it goes on with the next. The commit's params.yaml is what all of them change.
 """
 
+import io
 import json
 import textwrap
 from pathlib import Path
@@ -15,7 +16,8 @@ import yaml
 from facemask.core import cli
 from facemask.core.errors import UserError
 from facemask.core.files import write_text
-from facemask.evaluation import figures
+from facemask.evaluation import figures, markdown
+from facemask.evaluation.metrics import INTERVAL, read_table
 from facemask.experiments import dvc, tracking
 from facemask.experiments.dvc import at, commit_of, git
 
@@ -78,17 +80,24 @@ def recorded(name: str, label: str) -> dict[str, float]:
 def result(name: str, label: str) -> dict[str, object]:
     """What an experiment gave: scores and sizes from its commit, the rest from MLflow."""
     commit = commit_of(name)
-    test, others, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("test", "external", "export"))
+    external, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("external", "export"))
+    scores, report = (
+        read_table(io.StringIO(at(commit, f"metrics/{file}.csv"))).query("test_set == 'test'")
+        for file in ("scores", "classification_report")
+    )
+    scores = scores.set_index("score")
+    accuracy = scores.loc["accuracy"]
     noted = recorded(name, label)
     return {
         "name": name,
-        "accuracy": test["accuracy"],
-        **test["interval"]["accuracy"],
-        "f1": test["f1"],
-        "photos": test["photos"],
-        "megabytes": round(export["int8"]["bytes"] / 1e6, 2),  # a few bytes make no model smaller
-        "int8": export["int8"]["accuracy"],
-        "elsewhere": {other: scores["balanced_accuracy"] for other, scores in others.items()},
+        "accuracy": accuracy["value"],
+        "low": accuracy["low"],
+        "high": accuracy["high"],
+        "f1": scores.loc["f1", "value"],
+        "photos": report.photos.sum(),
+        "megabytes": round(export["int8_mb"], 2),  # a few bytes make no model smaller
+        "int8": export["int8_accuracy"],
+        "external": external,
         "parameters": noted.get("train.parameters", np.nan),
         "milliseconds": noted.get("export.int8.milliseconds", np.nan),
         "seconds": noted.get("train.seconds", np.nan),
@@ -109,21 +118,21 @@ def choose(table: pd.DataFrame) -> tuple[str, str]:
     tied = table[table.accuracy >= most.low]
     best = tied.sort_values(["megabytes", "accuracy"], ascending=[True, False], kind="stable").iloc[0]
     if best["name"] == most["name"] and len(tied) == 1:
-        return best["name"], f"the highest test accuracy, {best.accuracy:.4f}, and no other is within its 95 % interval"
+        return best["name"], f"the highest test accuracy, {best.accuracy:.4f}, and no other is within its {INTERVAL}"
     return best["name"], (
-        f"the smallest, {best.megabytes:.2f} MB, of the {len(tied)} whose test accuracy is within the 95 % interval "
+        f"the smallest, {best.megabytes:.2f} MB, of the {len(tied)} whose test accuracy is within the {INTERVAL} "
         f"of the highest ({most['name']}: {most.accuracy:.4f}, {most.low:.4f} to {most.high:.4f})"
     )
 
 
-def cells(row: dict[str, object], others: list[str]) -> list[str]:
+def cells(row: dict[str, object], external: list[str]) -> list[str]:
     """A model's line of the table, from the third column on; times come last, since no two runs have the same."""
     noted = (f"{row['parameters']:,.0f}", f"{row['milliseconds']:.2f}", f"{row['seconds']:.0f}")
     parameters, milliseconds, seconds = ("" if words == "nan" else words for words in noted)
     return [
         f"{row['accuracy']:.4f} ({row['low']:.4f} to {row['high']:.4f})",
         f"{row['f1']:.4f}",
-        *[f"{row['elsewhere'][other]:.4f}" if other in row["elsewhere"] else "" for other in others],
+        *[f"{row['external'][name]:.4f}" if name in row["external"] else "" for name in external],
         parameters,
         f"{row['megabytes']:.2f}",
         f"{row['int8']:.4f}",
@@ -135,9 +144,9 @@ def cells(row: dict[str, object], others: list[str]) -> list[str]:
 
 def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str, str], picture: str) -> str:
     """The study as Markdown."""
-    others = sorted({other for scores in table.get("elsewhere", []) for other in scores})
-    elsewhere = [f"{other}: balanced accuracy" for other in others]
-    heads = ["experiment", "changes", "test accuracy (95 %)", "F1", *elsewhere, "parameters",
+    external = sorted({name for scores in table.get("external", []) for name in scores})
+    heads = ["experiment", "changes", f"test accuracy ({INTERVAL})", "F1",
+             *[f"{name}: balanced accuracy" for name in external], "parameters",
              "int8 MB", "int8 accuracy", "front", "int8 ms", "training s"]  # fmt: skip
     lines = ["# Study", ""]
     if len(table):
@@ -152,14 +161,17 @@ def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str,
             "the experiment; seconds are training alone, without the frozen part's features.",
             "",
         ]
-    lines += [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    rows = {row["name"]: row for row in table.to_dict("records")}
+    models = {row["name"]: row for row in table.to_dict("records")}
+    rows = []
     for name, changes in study.items():
-        values = [f"failed: {textwrap.shorten(failures[name], 200)}"] if name in failures else cells(rows[name], others)
-        line = [name, " ".join(f"`{change}`" for change in changes) or "none", *values]
-        line += [""] * (len(heads) - len(line))
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |")
-    return "\n".join(lines) + "\n"
+        failed = [f"failed: {textwrap.shorten(failures[name], 200)}"] if name in failures else None
+        row = [
+            name,
+            " ".join(f"`{change}`" for change in changes) or "none",
+            *(failed or cells(models[name], external)),
+        ]
+        rows.append(row + [""] * (len(heads) - len(row)))
+    return "\n".join([*lines, markdown.table(heads, rows)]) + "\n"
 
 
 def main(experiments: Path, page: Path, picture: Path) -> None:
@@ -170,7 +182,7 @@ def main(experiments: Path, page: Path, picture: Path) -> None:
     table = pd.DataFrame([result(name, label) for name in study if name not in failures])
     if len(table):
         table["front"] = on_front(table)
-        figures.trade(table, picture)
+        figures.trade(table, INTERVAL, picture)
     write_text(page, report(study, table, failures, picture.name))
     print(f"{page}: {len(table)} experiments, {len(failures)} failed; in MLflow: tags.study = '{label}'")
 

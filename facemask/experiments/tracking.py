@@ -6,6 +6,7 @@ id, and a model restored from DVC's cache still finds the run that made it.
 
 import contextlib
 import hashlib
+import io
 import os
 import sys
 import warnings
@@ -69,12 +70,12 @@ def store() -> Iterator[str]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MLflow's hints and the database migration's log out of the pipeline's output."""
+    """Keep MLflow's hints, the database migration's log and Keras' bar on the example out of the pipeline's output."""
     import logging
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 

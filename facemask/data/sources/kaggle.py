@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -82,7 +83,7 @@ def patience(seconds: float) -> Iterator[None]:
 
 
 def silence() -> contextlib.redirect_stdout:
-    """Keep what the client prints, signed addresses among it, off the terminal; its progress bar stays."""
+    """Keep what the client prints, signed addresses among it, off the terminal; only its progress bar stays."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
@@ -178,7 +179,9 @@ def download(api: "KaggleApi", owner: str, name: str, version: int, destination:
             answer = client.datasets.dataset_api_client.download_dataset(question)
             file = str(destination.absolute())
             try:
-                return api.download_file(answer, file, client.http_client(), quiet=False, max_retries=RESUMES)
+                return api.download_file(
+                    answer, file, client.http_client(), quiet=not sys.stderr.isatty(), max_retries=RESUMES
+                )
             except ValueError as error:
                 if isinstance(error, requests.RequestException):
                     raise

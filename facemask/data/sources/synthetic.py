@@ -14,9 +14,9 @@ import joblib
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from pydantic import Field
-from tqdm import tqdm
 
 from facemask.core.params import Side
+from facemask.core.terminal import counted
 from facemask.data.archive import write_archive
 from facemask.data.sources.dataset import Dataset
 
@@ -487,5 +487,5 @@ def fetch(dataset: Synthetic, destination: Path) -> dict[str, str | int | None]:
     """Draw `dataset.images` faces, the classes in turn; a larger dataset begins with a smaller one."""
     work = (joblib.delayed(draw_member)(index, dataset.size) for index in range(dataset.images))
     drawn = joblib.Parallel(n_jobs=joblib.cpu_count(), batch_size=16, return_as="generator")(work)
-    write_archive(destination, tqdm(drawn, desc="draw", unit="face", total=dataset.images))
+    write_archive(destination, counted(drawn, "draw", dataset.images, "faces"))
     return {"name": "faces drawn by facemask", "version": None, "licence": "MIT"}

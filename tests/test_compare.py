@@ -1,0 +1,127 @@
+"""Experiments compared: tables that fit a terminal, charts in order, a terminal that is quiet."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import vl_convert
+import yaml
+from conftest import PIPELINE, ROOT, duplicate, shell
+
+HEADLINES = {
+    "accuracy", "balanced_accuracy", "f1", "roc_auc", "loss", "calibration_error",
+    "int8_accuracy", "int8_mb", "faces", "groups", "rejects", "leaks",
+}  # fmt: skip
+CHARTS = [next(iter(plot)) for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]]
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of a table that rich prints: its head and its rows."""
+    lines = [line for line in table.splitlines() if line.strip() and "─" not in line.replace("──", "", 1)]
+    return [re.split(r"\s{2,}", line.strip()) for line in lines]
+
+
+def test_the_table_of_experiments_has_a_column_for_each_headline_and_no_more(experimented):
+    [head, *_] = rows(shell("dvc", "exp", "show", cwd=experimented, COLUMNS="120"))
+    metrics = head[: head.index("seed")]
+    assert set(metrics) == {"Experiment", "Created", "scenes", *HEADLINES}
+
+
+def test_compare_fits_a_terminal_and_shows_what_differs_with_names_and_values(experimented, tmp_path):
+    folder = duplicate(experimented, tmp_path / "compared")
+    shell("mkdir", "-p", ".venv", cwd=folder)
+    shell("touch", ".venv/requirements.lock", cwd=folder)
+    table = shell("make", "--old-file=.venv/requirements.lock", "compare", cwd=folder, COLUMNS="120")
+    assert max(map(len, table.splitlines())) <= 120
+    assert "…" not in table
+    head, base, changed = rows(table)
+    assert {"Experiment", "accuracy", "lr"} <= set(head)
+    assert not {"faces", "rejects", "leaks", "seed", "Created"} & set(head), "what does not differ is left out"
+    assert base[0] == "main"
+    assert "[try]" in changed[0]
+    assert (base[-1], changed[-1]) == ("0.003", "1e-05")
+    [before, now] = (
+        json.loads(text)
+        for text in (
+            shell("git", "show", "HEAD:metrics/test.json", cwd=folder),
+            (folder / "metrics/test.json").read_text(),
+        )
+    )
+    for name in set(head) & set(now):
+        for row, scores in ((base, before), (changed, now)):
+            assert float(row[head.index(name)]) == pytest.approx(scores[name], rel=1e-4), name
+    assert {name for name in now if f"{now[name]:.5g}" != f"{before[name]:.5g}"} <= set(head)
+
+
+def test_the_difference_of_two_experiments_fits_a_screen(experimented):
+    lines = shell("dvc", "metrics", "diff", "HEAD", "try", cwd=experimented).splitlines()
+    assert 1 < len(lines) < 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_was_run_before_comes_back_unrun(experimented, tmp_path):
+    folder = duplicate(experimented, tmp_path / "again")
+    said = shell("dvc", "exp", "run", "--set-param", "lr=0.003", cwd=folder)
+    for name in ("train", "evaluate", "export"):
+        assert f"Stage '{name}' is cached - skipping run" in said
+    assert json.loads((folder / "metrics/test.json").read_text()) == json.loads(
+        shell("git", "show", "HEAD:metrics/test.json", cwd=folder)
+    )
+
+
+@pytest.fixture(scope="module")
+def charts(experimented, tmp_path_factory) -> dict[str, list[dict]]:
+    """What dvc plots shows of two revisions, by its title or file, in order."""
+    folder = tmp_path_factory.mktemp("charts")
+    shown = json.loads(shell("dvc", "plots", "diff", "--json", "--out", folder, "HEAD", "try", cwd=experimented))
+    assert not shown.get("errors")
+    return shown["data"]
+
+
+def test_charts_come_in_the_order_of_dvc_yaml_and_show_both_revisions(charts):
+    assert [name.removeprefix("dvc.yaml::") for name in charts][: len(CHARTS)] == CHARTS
+    tables = {name: plot for name, [plot, *_] in charts.items() if plot["type"] == "vega"}
+    for name, plot in tables.items():
+        assert plot["revisions"] == ["HEAD", "try"], name
+
+
+def test_what_two_experiments_have_in_common_is_no_plot(charts):
+    assert not {name for name in charts if "augmentation" in name or "groups" in name}
+    pictures = [name for name, [plot, *_] in charts.items() if plot["type"] == "image"]
+    assert "metrics/figures/test_photos.png" in pictures
+
+
+def test_every_chart_draws_both_revisions(charts):
+    """Vega itself draws them, as a browser would."""
+    for name, [plot, *_] in charts.items():
+        if plot["type"] == "vega":
+            drawn = vl_convert.vegalite_to_svg(plot["content"], vl_version="5.20")
+            assert drawn.count(">HEAD<") == drawn.count(">try<") > 0, name
+
+
+def test_the_page_of_charts_needs_no_internet(experimented, tmp_path):
+    folder = duplicate(experimented, tmp_path / "page")
+    shell("python", "-m", "facemask.experiments.plots_page", cwd=folder)
+    shell("dvc", "plots", "diff", "HEAD", "try", cwd=folder)
+    page = (folder / "dvc_plots/index.html").read_text()
+    assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)", page)
+    assert page.count("vegaEmbed('#") >= len(CHARTS)
+    assert page.index("window.vegaEmbed") < page.index("vegaEmbed('#")
+    assert "plots.html" not in shell("git", "status", "--porcelain", "--untracked-files", cwd=folder)
+
+
+def test_a_log_holds_no_bars_and_every_stage_ends_with_a_line(reproduced):
+    log = reproduced.with_suffix(".log").read_text()
+    assert "\r" not in log
+    assert "\x1b" not in log
+    for name in PIPELINE:
+        [line] = re.findall(rf"^{name}: (.+) \(\d+\.\d s\)$", log, re.MULTILINE)
+        assert line
+    assert re.search(r"^test: 6 photos$", log, re.MULTILINE)
+
+
+def test_the_confidence_level_is_written_once():
+    files = [*ROOT.glob("facemask/**/*.py"), *ROOT.glob("stages/*.py"), Path(ROOT / "dvc.yaml")]
+    written = {file.name for file in files if re.search(r"\b95 ?%|\b0\.95\b|0\.975|0\.025", file.read_text())}
+    assert written == {"metrics.py"}
