@@ -39,12 +39,18 @@ EPOCHS, BATCH, LEARNING_RATE = 8, 64, 0.003
 def describe(person: synthetic.Person) -> np.ndarray:
     """What there is to tell about a person, float32 (attributes,); a colour is three."""
     colours = (channel for name in synthetic.COLOURS for channel in getattr(person, name))
-    return np.array([*(getattr(person, name) for name in (*synthetic.MEASURES, *synthetic.FEATURES)), *colours], np.float32)
+    return np.array(
+        [*(getattr(person, name) for name in (*synthetic.MEASURES, *synthetic.FEATURES)), *colours], np.float32
+    )
 
 
 def attributes() -> list[str]:
     """The names of what `describe` gives."""
-    return [*synthetic.MEASURES, *synthetic.FEATURES, *(f"{name}_{channel}" for name in synthetic.COLOURS for channel in "rgb")]
+    return [
+        *synthetic.MEASURES,
+        *synthetic.FEATURES,
+        *(f"{name}_{channel}" for name in synthetic.COLOURS for channel in "rgb"),
+    ]
 
 
 def draw(number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,8 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
     alpha : float
         The width multiplier of a MobileNet; 1 for every other network.
     weights : str
-        `none`, `imagenet`, `synthetic` (a MobileNetV2 of width 0.35, pretrained on synthetic faces), or the path of a `.weights.h5` file.
+        `none`, `imagenet`, `synthetic` (of a MobileNetV2 of width 0.35, pretrained on synthetic faces), or the path
+        of a `.weights.h5` file.
     image_size : int
         Side of the square photos, in pixels.
 
