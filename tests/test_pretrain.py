@@ -5,10 +5,6 @@ import hashlib
 import numpy as np
 import pytest
 from conftest import arguments_of, build_backbone, load_params, stage, write_params
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from facemask import networks
 from facemask.core.errors import UserError
@@ -35,26 +31,23 @@ def test_the_committed_weights_are_small_and_those_of_the_record():
 def test_pretraining_draws_other_faces_than_the_demo_the_same_every_time():
     assert pretrain.SEED not in range(len(synthetic.CLASSES))
     once, again, other = (pretrain.draw(number) for number in (4, 4, 5))
-    assert (once[0] == again[0]).all()
-    assert (once[1] == again[1]).all()
-    assert (once[1] != other[1]).any()
+    assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(once, again, strict=True))
+    assert (once[0] != other[0]).any()
     assert once[0].shape == (64, 64, 3)
-    assert once[1].shape == (len(pretrain.attributes()),)
+    assert once[1].shape == (len(pretrain.ATTRIBUTES),)
 
 
-def test_what_pretraining_tells_says_nothing_about_the_mask():
-    people = [synthetic.Person.sample(np.random.default_rng([pretrain.SEED, number])) for number in range(900)]
-    described = np.stack([pretrain.describe(person) for person in people])
-    assert all((pretrain.draw(number)[1] == described[number]).all() for number in range(3))
-    labels = np.arange(900) % len(synthetic.CLASSES)
-    told = cross_val_score(make_pipeline(StandardScaler(), LogisticRegression()), described, labels, cv=3)
-    assert told.mean() < 0.4
+def test_pretraining_sees_no_mask(monkeypatch):
+    monkeypatch.setattr(synthetic, "draw_mask", lambda *_: pytest.fail("a mask was drawn"))
+    for number in range(6):
+        pretrain.draw(number)
+    assert not [name for name in pretrain.ATTRIBUTES if "mask" in name]
 
 
 def test_synthetic_weights_tell_attributes_of_faces_apart(settings):
     """A linear map from 200 faces tells how others turn their heads; from random features it does so far worse."""
     pixels, descriptions = map(np.stack, zip(*map(pretrain.draw, range(10**6, 10**6 + 300)), strict=True))
-    yaw = descriptions[:, pretrain.attributes().index("yaw")]
+    yaw = descriptions[:, pretrain.ATTRIBUTES.index("yaw")]
     explained = {}
     for weights in ("none", "synthetic"):
         chosen = settings.model_copy(update={"weights": weights, "image_size": 64})

@@ -1,10 +1,11 @@
-"""Pretrain a small MobileNetV2 on drawn faces: what `weights: synthetic` begins with.
+"""Pretrain a small MobileNetV2 on synthetic faces: what `weights: synthetic` begins with.
 
-It learns to tell what a face shows, mask aside: pose, light, features, colours (`synthetic.MEASURES`,
-`synthetic.FEATURES`, `synthetic.COLOURS`). Faces are drawn with and without masks, as the demo draws them but
-from other seeds; whether and how a mask is worn is no target and is not given to the network.
+It learns to tell what a face shows: pose, features, colours, and where a patch covers the face, if one does. The
+faces are drawn as the demo's are, from other seeds, and none wears a mask: the network has seen neither a mask nor
+a label. Two thirds have a patch of any colour and size somewhere between forehead and chin, so that the features
+hold where cloth lies on a face; what a mask is and how it is worn is left to the head.
 
-Users need not run it: the files that it writes are in Git. Made by `make pretrain`, that is
+Users need not run it: the files that it writes are in Git. They were made by `make pretrain`, that is
 `python -m facemask.experiments.pretrain weights=facemask/networks/synthetic.weights.h5
 record=facemask/networks/synthetic.json`, with seed 11, in TIME.
 """
@@ -35,30 +36,38 @@ DRAWN_SIZE = 96
 NETWORK = {"model": "mobilenet_v2", "alpha": 0.35, "image_size": 64, "weights": "none"}
 EPOCHS, BATCH, LEARNING_RATE = 8, 64, 0.003
 
+SINGLE = (
+    "yaw", "pitch", "roll", "scale", "right", "down", "jaw", "smile", "mouth_gap", "hairline",
+    "bald", "long_hair", "glasses", "hat",
+)  # fmt: skip
+COLOURS = ("skin", "hair", "clothes")
+ATTRIBUTES = (
+    *SINGLE, *(f"{name}_{channel}" for name in COLOURS for channel in "rgb"),
+    "patch", "patch_left", "patch_right", "patch_top", "patch_bottom", "patch_r", "patch_g", "patch_b",
+)  # fmt: skip
 
-def describe(person: synthetic.Person) -> np.ndarray:
-    """What there is to tell about a person, float32 (attributes,); a colour is three."""
-    colours = (channel for name in synthetic.COLOURS for channel in getattr(person, name))
-    return np.array(
-        [*(getattr(person, name) for name in (*synthetic.MEASURES, *synthetic.FEATURES)), *colours], np.float32
-    )
 
-
-def attributes() -> list[str]:
-    """The names of what `describe` gives."""
-    return [
-        *synthetic.MEASURES,
-        *synthetic.FEATURES,
-        *(f"{name}_{channel}" for name in synthetic.COLOURS for channel in "rgb"),
-    ]
+def describe(person: synthetic.Person, patch: synthetic.Patch | None) -> np.ndarray:
+    """What there is to tell, float32 (attributes,), in the order of `ATTRIBUTES`; NaN for a patch that is not there."""
+    colours = (channel for name in COLOURS for channel in getattr(person, name))
+    patched = [np.nan] * 7 if patch is None else [*patch[:4], *patch.colour]
+    values = [*(getattr(person, name) for name in SINGLE), *colours, patch is not None, *patched]
+    return np.array(values, np.float32)
 
 
 def draw(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """A face, uint8 (side, side, 3), and its description; a third has no mask, a third wears it incorrectly."""
+    """A face without a mask, uint8 (side, side, 3), and its description; every third has no patch."""
     rng = np.random.default_rng([SEED, number])
     person = synthetic.Person.sample(rng)
-    face = synthetic.draw_person(person, rng, synthetic.CLASSES[number % len(synthetic.CLASSES)], DRAWN_SIZE)
-    return images.resize(face, NETWORK["image_size"]), describe(person)
+    patch = synthetic.Patch.sample(rng) if number % 3 else None
+    face = synthetic.draw_person(person, rng, "without_mask", DRAWN_SIZE, patch)
+    return images.resize(face, NETWORK["image_size"]), describe(person, patch)
+
+
+def standardised(descriptions: np.ndarray) -> np.ndarray:
+    """Descriptions with mean 0 and deviation 1 in each attribute; 0 where there is nothing to tell."""
+    scaled = (descriptions - np.nanmean(descriptions, axis=0)) / np.nanstd(descriptions, axis=0)
+    return np.nan_to_num(scaled)
 
 
 def fit(backbone: "keras.Model", pixels: np.ndarray, targets: np.ndarray) -> "keras.Model":
@@ -93,7 +102,7 @@ def main(weights: Path, record: Path) -> None:
     work = (joblib.delayed(draw)(number) for number in range(FACES))
     drawn = joblib.Parallel(n_jobs=parallel.cores(), batch_size=16, return_as="generator")(work)
     pixels, descriptions = map(np.stack, zip(*tqdm(drawn, "draw", FACES, unit="face", disable=None), strict=True))
-    targets = (descriptions - descriptions.mean(axis=0)) / descriptions.std(axis=0)
+    targets = standardised(descriptions)
     backbone = networks.build_backbone(**NETWORK)
     model = fit(backbone, pixels[HELD_OUT:], targets[HELD_OUT:])
     save_half(backbone, weights)
@@ -108,7 +117,7 @@ def main(weights: Path, record: Path) -> None:
             "held_out": HELD_OUT,
             "epochs": EPOCHS,
             "r2": float(explained.mean()),
-            "r2_by_attribute": dict(zip(attributes(), map(float, explained), strict=True)),
+            "r2_by_attribute": dict(zip(ATTRIBUTES, map(float, explained), strict=True)),
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         },
     )

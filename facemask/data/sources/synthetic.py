@@ -9,7 +9,7 @@ thing that tells the classes apart is where the mask sits.
 import io
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import joblib
 import numpy as np
@@ -449,6 +449,40 @@ def draw_mask(canvas: Canvas, head: Head, rng: np.random.Generator, label: str):
     canvas.fill(outline + np.array((shade, head.unit * 0.12)), (0, 0, 0), 0.22, head.unit * 0.14, inside)
 
 
+class Patch(NamedTuple):
+    """A piece of cloth or paper somewhere on a face: its edges in head coordinates, and its colour (3,), 0 to 255."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    colour: np.ndarray
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> "Patch":
+        """One of any size, anywhere from the forehead to the chin."""
+        x, y = rng.uniform((-0.35, -0.7), (0.35, 0.9))
+        width, height = rng.uniform((0.2, 0.12), (0.7, 0.5))
+        return cls(
+            x - width, x + width, y - height, y + height, rgb(rng.choice(CLOTHES + CLOTH)) * rng.uniform(0.9, 1.1)
+        )
+
+
+def draw_patch(canvas: Canvas, head: Head, patch: Patch):
+    """A patch with round corners, its shadow and a fold."""
+    t = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    corners = np.stack([np.cos(t), np.sin(t)], axis=1)
+    corners = np.sign(corners) * np.abs(corners) ** 0.5
+    middle = np.array([patch.left + patch.right, patch.top + patch.bottom]) / 2
+    shape = middle + corners * (patch.right - patch.left, patch.bottom - patch.top) / 2
+    shape = np.clip(shape, (-0.85, -1.0), (0.85, 1.15))
+    outline = head.on_face(shape, 0.08)
+    canvas.fill(outline + np.array((0, head.unit * 0.03)), (20, 14, 12), 0.35, head.unit * 0.03)
+    canvas.fill(outline, patch.colour)
+    fold = np.stack([np.linspace(patch.left, patch.right, 9) * 0.9, np.full(9, middle[1])], axis=1)
+    canvas.line(head.on_face(np.clip(fold, -0.8, 0.8), 0.08), patch.colour * 0.85, head.unit * 0.02)
+
+
 def develop(canvas: Canvas, exposure: float, rng: np.random.Generator) -> Image.Image:
     """What a camera adds: exposure, colour of the light, focus and grain."""
     picture = canvas.image.resize((canvas.size, canvas.size), Image.Resampling.BOX)
@@ -459,7 +493,9 @@ def develop(canvas: Canvas, exposure: float, rng: np.random.Generator) -> Image.
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def draw_person(person: Person, rng: np.random.Generator, label: str, size: int) -> Image.Image:
+def draw_person(
+    person: Person, rng: np.random.Generator, label: str, size: int, patch: Patch | None = None
+) -> Image.Image:
     """Draw somebody.
 
     Parameters
@@ -472,6 +508,8 @@ def draw_person(person: Person, rng: np.random.Generator, label: str, size: int)
         One of `CLASSES`.
     size : int
         Side of the square RGB picture, in pixels.
+    patch : Patch, optional
+        What covers a part of the face.
     """
     canvas = Canvas(size)
     head = Head(person, canvas.side)
@@ -486,6 +524,8 @@ def draw_person(person: Person, rng: np.random.Generator, label: str, size: int)
     draw_nose(canvas, head, person.skin, inside)
     if label != "without_mask":
         draw_mask(canvas, head, rng, label)
+    if patch is not None:
+        draw_patch(canvas, head, patch)
     if person.glasses:
         draw_glasses(canvas, head, person, rng)
     if not person.bald:
