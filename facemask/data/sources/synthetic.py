@@ -461,8 +461,8 @@ class Patch(NamedTuple):
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Patch":
         """One of any size, anywhere from the forehead to the chin."""
-        x, y = rng.uniform((-0.35, -0.7), (0.35, 0.9))
-        width, height = rng.uniform((0.2, 0.12), (0.7, 0.5))
+        x, y = rng.uniform((-0.3, -0.7), (0.3, 0.95))
+        width, height = rng.uniform((0.3, 0.15), (0.75, 0.5))
         return cls(
             x - width, x + width, y - height, y + height, rgb(rng.choice(CLOTHES + CLOTH)) * rng.uniform(0.9, 1.1)
         )
