@@ -1,10 +1,11 @@
 """The weights that the demo begins with: what Git holds is what was recorded, and they know faces but no labels."""
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
-from conftest import arguments_of, build_backbone, load_params, stage, write_params
+from conftest import ROOT, arguments_of, build_backbone, load_params, shell, stage, write_params
 
 from facemask import networks
 from facemask.core.errors import UserError
@@ -73,3 +74,11 @@ def test_the_card_says_where_the_weights_are_from(copy):
     assert f"It began with weights pretrained on {record['faces']:,} other drawn faces" in card
     assert f"seed {record['seed']}" in card
     assert record["sha256"][:16] in card
+
+
+@pytest.mark.slow
+def test_training_from_scratch_is_the_command_that_the_readme_gives(copy):
+    [settings] = re.findall(r"^dvc exp run (-S weights=none .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    shell("dvc", "exp", "run", *settings.split(), cwd=copy)
+    card = (copy / "metrics/model_card.md").read_text()
+    assert "It began with random weights; all of it was trained." in card
