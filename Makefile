@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help repro preset verify test slow compare ui diff promote study bench lock audit
+.PHONY: help repro preset verify test slow compare ui diff promote study pretrain bench lock audit
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,9 @@ promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champ
 
 study: $(ENVIRONMENT) ## Run the experiments of study.yaml that are not there yet, and write docs/study.md
 	@python -m facemask.experiments.study experiments=study.yaml page=docs/study.md picture=docs/study.png
+
+pretrain: $(ENVIRONMENT) ## Train anew the weights that the demo begins with; they are in Git
+	python -m facemask.experiments.pretrain weights=facemask/networks/synthetic.weights.h5 record=facemask/networks/synthetic.json
 
 bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"

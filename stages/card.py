@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from facemask import networks
 from facemask.core import cli, params
 from facemask.core.files import write_text
 from facemask.core.params import Float, Section, Side
@@ -38,12 +39,20 @@ class Settings(Section):
 
 
 def what(settings: Settings) -> str:
-    """The network and what of it was trained."""
+    """The network, what it began with and what of it was trained."""
     start = {
         "head": "the head alone was trained",
         "input": "all of it was trained",
     }.get(settings.train_from, f"it was trained from the layer {settings.train_from} on")
-    weights = {"none": "random weights", "imagenet": "ImageNet weights"}.get(settings.weights, "given weights")
+    synthetic = networks.synthetic_record()
+    pretrained = (
+        f"weights pretrained on {synthetic['faces']:,} other drawn faces to tell {len(synthetic['r2_by_attribute'])} "
+        f"attributes, the mask not among them (`make pretrain`, seed {synthetic['seed']}, mean R² "
+        f"{synthetic['r2']:.2f} on {synthetic['held_out']:,} held-out faces, sha256 `{synthetic['sha256'][:16]}`)"
+    )
+    weights = {"none": "random weights", "imagenet": "ImageNet weights", "synthetic": pretrained}.get(
+        settings.weights, "given weights"
+    )
     return (
         f"A {settings.model} of width {settings.alpha:g} that looks at {settings.image_size} x {settings.image_size} "
         f"pixels and tells {', '.join(sorted(settings.survey.classes))}. It began with {weights}; {start}."

@@ -54,6 +54,8 @@ TINY = {
     "datasets": {"synthetic": {"use": "split", "source": "synthetic", "images": 60, "size": 40}},
     "image_size": 32,
     "alpha": 0.35,
+    "weights": "none",
+    "train_from": "input",
     "augment.copies": 1,
     "epochs": 2,
     "batch_size": 16,

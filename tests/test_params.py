@@ -126,7 +126,7 @@ def test_a_preset_that_is_not_there_is_one_line(tmp_path):
 
 def test_weights_that_are_not_there_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    with pytest.raises(UserError, match=r"weights: there is no file .*/nowhere.h5; give none, imagenet or"):
+    with pytest.raises(UserError, match=r"weights: there is no file .*/nowhere.h5; give none, imagenet, synthetic or"):
         params.weights_file("nowhere.h5")
     Path("here.h5").touch()
     assert params.weights_file("here.h5") == tmp_path / "here.h5"

@@ -129,16 +129,16 @@ def load(model: type[Model], file: Path = Path("params.yaml")) -> Model:
 
 
 def weights_file(weights: str) -> Path | None:
-    """The file that `weights` names, or None for `none` and `imagenet`.
+    """The file that `weights` names, or None for `none`, `imagenet` and `synthetic`.
 
     Raises
     ------
     UserError
         If there is no such file.
     """
-    if weights in ("none", "imagenet"):
+    if weights in ("none", "imagenet", "synthetic"):
         return None
     path = resolve(weights)
     if not path.is_file():
-        raise UserError(f"weights: there is no file {path}; give none, imagenet or a .weights.h5 file")
+        raise UserError(f"weights: there is no file {path}; give none, imagenet, synthetic or a .weights.h5 file")
     return path

@@ -3,7 +3,9 @@
 A *backbone* maps raw pixels to one vector a photo. All take uint8 RGB pixels: preprocessing is part of the network.
 """
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from facemask.core.errors import UserError
 from facemask.core.params import weights_file
@@ -13,6 +15,7 @@ from facemask.networks import alexnet, applications, cnn
 if TYPE_CHECKING:
     import keras
 
+SYNTHETIC = Path(__file__).with_name("synthetic.weights.h5")  # by facemask.experiments.pretrain
 BACKBONES = {"alexnet": alexnet.build, "cnn": cnn.build}  # beside those of keras.applications
 SCRATCH_MOMENTUM = 0.9
 
@@ -27,7 +30,8 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
     alpha : float
         The width multiplier of a MobileNet; 1 for every other network.
     weights : str
-        `none`, `imagenet`, or the path of a `.weights.h5` file.
+        `none`, `imagenet`, `synthetic` (of a MobileNetV2 of width 0.35, pretrained on synthetic faces), or the path
+        of a `.weights.h5` file.
     image_size : int
         Side of the square photos, in pixels.
 
@@ -47,7 +51,7 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
         raise UserError(
             f"weights: there are none from ImageNet for {model}; give none with train_from: input, or a file"
         )
-    file = weights_file(weights)
+    file = SYNTHETIC if weights == "synthetic" else weights_file(weights)
     if model in BACKBONES:
         backbone = BACKBONES[model](image_size)
     else:
@@ -65,3 +69,8 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = SCRATCH_MOMENTUM
     return backbone
+
+
+def synthetic_record() -> dict[str, Any]:
+    """What `facemask.experiments.pretrain` wrote down about the weights that `weights: synthetic` names."""
+    return json.loads(SYNTHETIC.with_name("synthetic.json").read_text())

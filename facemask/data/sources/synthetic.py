@@ -8,7 +8,8 @@ thing that tells the classes apart is where the mask sits.
 
 import io
 from pathlib import Path
-from typing import Annotated, Literal
+from types import SimpleNamespace
+from typing import Annotated, Literal, NamedTuple
 
 import joblib
 import numpy as np
@@ -32,6 +33,37 @@ WALLS = ("c7ccd1", "8f9ba6", "d9cbb6", "6e7f6a", "a38d7d", "44505c", "b9c8cf", "
 SURGICAL = ("9cc7de", "a9d3e6", "eef2f4", "f3f5f5", "b6dccb", "eabfca", "26282b")
 CLOTH = ("20242a", "35507a", "3c6a4f", "6f5285", "e7e3da", "2f7f86", "c23b63", "8fb8d8")
 RESPIRATOR = ("f6f6f3", "ecebe6", "f3efe4", "2a2c2f")
+IRISES = ("3b2414", "4d3018", "5b7d8f", "4f6b43", "241810")
+FRAMES = ("141414", "3a2414", "6b6b70", "7a1f2b")
+
+# What makes one person differ from the next, mask aside: measures and their ranges (angles in degrees, the rest in
+# head coordinates or fractions of the picture), features and their probabilities, colours and what they vary around.
+MEASURES = {
+    "yaw": (-22, 22), "pitch": (-8, 8), "roll": (-8, 8), "scale": (0.36, 0.41),
+    "right": (-0.025, 0.025), "down": (-0.025, 0.025), "width": (0.92, 1.06), "jaw": (0.86, 1.14),
+    "light": (-0.65, 0.65), "eye_opening": (0.05, 0.085), "gaze": (-0.035, 0.035), "brow_raised": (-0.03, 0.05),
+    "brow_thickness": (0.025, 0.05), "smile": (-0.02, 0.07), "mouth_width": (0.21, 0.29), "mouth_gap": (0.0, 0.09),
+    "hair_length": (0.7, 1.5), "hairline": (-0.66, -0.42), "parting": (-0.4, 0.4), "shoulders": (1.25, 1.6),
+    "exposure": (0.78, 1.08),
+}  # fmt: skip
+FEATURES = {"bald": 0.08, "long_hair": 0.45, "collar": 0.5, "glasses": 0.25, "dark_glasses": 0.3, "hat": 0.12}
+COLOURS = {
+    "skin": (SKIN, 0.94, 1.04), "hair": (HAIR, 0.85, 1.15), "iris": (IRISES, 1, 1), "frame": (FRAMES, 1, 1),
+    "clothes": (CLOTHES, 0.8, 1.15), "hat_colour": (CLOTHES, 1, 1), "wall": (WALLS, 1, 1), "far_wall": (WALLS, 1, 1),
+}  # fmt: skip
+
+
+class Person(SimpleNamespace):
+    """One value for every key of `MEASURES` (float), `FEATURES` (bool) and `COLOURS` (float array (3,), 0 to 255)."""
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> "Person":
+        """Anyone."""
+        return cls(
+            **{name: rng.uniform(*limits) for name, limits in MEASURES.items()},
+            **{name: rng.random() < probability for name, probability in FEATURES.items()},
+            **{name: rgb(rng.choice(tones)) * rng.uniform(*light) for name, (tones, *light) in COLOURS.items()},
+        )
 
 
 def rgb(colour: str) -> np.ndarray:
@@ -47,10 +79,9 @@ def curve(points, closed: bool = True, steps: int = 8) -> np.ndarray:
     else:
         padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
         a, b, c, d = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
-    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
-    a, b, c, d = (p[:, None, :] for p in (a, b, c, d))
-    spline = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-    spline = spline.reshape(-1, 2)
+    t = np.arange(steps)[:, None] / steps
+    basis = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
+    spline = np.einsum("sk,knd->nsd", basis, np.stack([a, b, c, d])).reshape(-1, 2)
     return spline if closed else np.vstack([spline, points[-1]])
 
 
@@ -71,21 +102,22 @@ class Canvas:
     def stencil(self, points) -> Image.Image:
         """The inside of a polygon (n, 2), in canvas pixels, as a grey picture of the canvas."""
         stencil = Image.new("L", self.image.size)
-        ImageDraw.Draw(stencil).polygon([tuple(p) for p in points], fill=255)
+        ImageDraw.Draw(stencil).polygon(np.ravel(points).tolist(), fill=255)
         return stencil
 
     def fill(self, points, colour, opacity: float = 1.0, blur: float = 0.0, inside: Image.Image | None = None):
         """Paint a polygon, softly (blur in pixels) if asked, and only inside a stencil if one is given."""
         tone = tuple(int(v) for v in np.clip(colour, 0, 255))
-        left, top = np.clip(np.floor(np.min(points, axis=0) - 3 * blur), 0, self.side).astype(int)
-        right, bottom = np.clip(np.ceil(np.max(points, axis=0) + 3 * blur) + 1, 0, self.side).astype(int)
+        points = np.asarray(points)
+        left, top = (max(0, int(least - 3 * blur)) for least in points.min(axis=0))
+        right, bottom = (min(self.side, int(most + 3 * blur) + 2) for most in points.max(axis=0))
         if left >= right or top >= bottom:
             return
-        stencil = Image.new("L", (int(right - left), int(bottom - top)))
-        ImageDraw.Draw(stencil).polygon([(x - left, y - top) for x, y in points], fill=round(255 * opacity))
+        stencil = Image.new("L", (right - left, bottom - top))
+        ImageDraw.Draw(stencil).polygon((points - (left, top)).ravel().tolist(), fill=round(255 * opacity))
         if blur:
             stencil = stencil.filter(ImageFilter.GaussianBlur(blur))
-        box = (int(left), int(top), int(right), int(bottom))
+        box = (left, top, right, bottom)
         if inside is not None:
             stencil = ImageChops.multiply(stencil, inside.crop(box))
         self.image.paste(tone, box, stencil)
@@ -93,28 +125,29 @@ class Canvas:
     def line(self, points, colour, width: float):
         """Draw a polyline; width in canvas pixels."""
         tone = tuple(int(v) for v in np.clip(colour, 0, 255))
-        ImageDraw.Draw(self.image).line(
-            [tuple(p) for p in points], fill=tone, width=max(1, round(width)), joint="curve"
-        )
+        ImageDraw.Draw(self.image).line(np.ravel(points).tolist(), fill=tone, width=max(1, round(width)), joint="curve")
 
 
 class Head:
     """Where the points of a turned head lie on the canvas."""
 
-    def __init__(self, rng: np.random.Generator, side: int):
-        self.yaw, self.pitch, self.roll = np.radians(rng.uniform((-22, -8, -8), (22, 8, 8)))
-        self.unit = side * rng.uniform(0.36, 0.41)
-        self.centre = np.array([0.5, 0.47]) * side + rng.uniform(-0.025, 0.025, 2) * side
-        self.width = rng.uniform(0.92, 1.06)
-        self.jaw = rng.uniform(0.86, 1.14)
+    def __init__(self, person: Person, side: int):
+        self.yaw = np.radians(person.yaw)
+        self.unit = side * person.scale
+        self.centre = side * np.array([0.5 + person.right, 0.47 + person.down])
+        self.jaw = person.jaw
+        yaw, pitch, roll = (
+            (np.cos(angle), np.sin(angle)) for angle in np.radians([person.yaw, person.pitch, person.roll])
+        )
+        turned = [[yaw[0], 0, yaw[1]], [0, 1, 0], [-yaw[1], 0, yaw[0]]]
+        nodded = [[1, 0, 0], [0, pitch[0], pitch[1]]]
+        tilted = [[roll[0], -roll[1]], [roll[1], roll[0]]]
+        self.projection = self.unit * np.array(tilted) @ nodded @ turned @ np.diag([person.width, 1, 1])
 
     def place(self, x, y, z) -> np.ndarray:
         """Canvas positions (n, 2) of points in head coordinates."""
-        x, y, z = np.broadcast_arrays(np.asarray(x, float) * self.width, y, z)
-        x, z = x * np.cos(self.yaw) + z * np.sin(self.yaw), z * np.cos(self.yaw) - x * np.sin(self.yaw)
-        y = y * np.cos(self.pitch) + z * np.sin(self.pitch)
-        x, y = x * np.cos(self.roll) - y * np.sin(self.roll), x * np.sin(self.roll) + y * np.cos(self.roll)
-        return self.centre + self.unit * np.stack([x, y], axis=-1)
+        across, along, towards = self.projection.T
+        return self.centre + np.multiply.outer(x, across) + np.multiply.outer(y, along) + np.multiply.outer(z, towards)
 
     def on_face(self, points, lift: float = 0.0) -> np.ndarray:
         """Canvas positions of points (n, 2) that lie on the front of the head, lifted off it."""
@@ -136,14 +169,13 @@ class Head:
         return self.silhouette(shape, 0.38 * chin)
 
 
-def draw_background(canvas: Canvas, rng: np.random.Generator):
+def draw_background(canvas: Canvas, person: Person, rng: np.random.Generator):
     """A wall lit from one side, with out-of-focus furniture, windows or lamps before it."""
     side = canvas.side
-    first, second = rgb(rng.choice(WALLS)), rgb(rng.choice(WALLS))
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0 : canvas.size, 0 : canvas.size] / canvas.size - 0.5
     ramp = np.clip(0.5 + (x * np.cos(angle) + y * np.sin(angle)), 0, 1)[..., None]
-    gradient = Image.fromarray((first * (1 - ramp) + second * ramp).astype(np.uint8))
+    gradient = Image.fromarray((person.wall * (1 - ramp) + person.far_wall * ramp).astype(np.uint8))
     canvas.image = gradient.resize((side, side), Image.Resampling.BILINEAR)
     for _ in range(rng.integers(2, 7)):
         tone = rgb(rng.choice(WALLS + CLOTHES)) * rng.uniform(0.6, 1.25)
@@ -159,26 +191,27 @@ def draw_background(canvas: Canvas, rng: np.random.Generator):
     canvas.image = blurred.resize((side, side), Image.Resampling.BILINEAR)
 
 
-def draw_body(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray):
+def draw_body(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
     """Neck and shoulders; they stay upright when the head turns."""
-    cloth = rgb(rng.choice(CLOTHES)) * rng.uniform(0.8, 1.15)
+    cloth = person.clothes
     x, y = head.place(0, 0.55, 0)
     u = head.unit
     neck = [(-0.36, 0), (0.36, 0), (0.42, 0.9), (-0.42, 0.9)]
-    canvas.fill(np.array(neck) * u + (x, y), skin * 0.80)
-    slope, width = rng.uniform(0.10, 0.30), rng.uniform(1.25, 1.6)
+    canvas.fill(np.array(neck) * u + (x, y), person.skin * 0.80)
+    slope, width = rng.uniform(0.10, 0.30), person.shoulders
     half = [(0.0, 0.78), (0.36, 0.58), (0.75, 0.66 + slope * 0.4), (width, 0.80 + slope), (width + 0.1, 3.0)]
     canvas.fill(np.vstack([curve(half, closed=False), curve(half, closed=False)[::-1] * (-1, 1)]) * u + (x, y), cloth)
-    if rng.random() < 0.5:
+    if person.collar:
         for sign in (-1, 1):
             collar = [(0, 0.85), (sign * 0.36, 0.55), (sign * 0.52, 0.72), (sign * 0.16, 1.12)]
             canvas.fill(np.array(collar) * u + (x, y), np.minimum(cloth * 1.25 + 12, 255))
 
 
-def draw_hair_behind(canvas: Canvas, head: Head, hair: np.ndarray, length: float):
-    """Long hair falls behind the head; length is where it ends, in head coordinates."""
+def draw_hair_behind(canvas: Canvas, head: Head, person: Person):
+    """Long hair falls behind the head."""
+    length = person.hair_length
     half = [(0.0, -1.10), (0.50, -1.03), (0.84, -0.62), (0.92, 0.0), (0.90, 0.6 * length), (0.70, length)]
-    canvas.fill(head.silhouette(curve(mirrored(half)), -0.2), hair * 0.72)
+    canvas.fill(head.silhouette(curve(mirrored(half)), -0.2), person.hair * 0.72)
 
 
 def draw_ears(canvas: Canvas, head: Head, skin: np.ndarray):
@@ -190,13 +223,14 @@ def draw_ears(canvas: Canvas, head: Head, skin: np.ndarray):
         canvas.fill(head.place(sign * (0.80 + 0.045 * np.cos(t)), 0.04 + 0.13 * np.sin(t), -0.06), skin * 0.74)
 
 
-def draw_skull(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray) -> Image.Image:
+def draw_skull(canvas: Canvas, head: Head, person: Person) -> Image.Image:
     """The bare head with its shaded side, blushed cheeks and eye sockets; returns its stencil."""
+    skin = person.skin
     outline = head.outline()
     canvas.fill(outline, skin)
     inside = canvas.stencil(outline)
     blur = head.unit * 0.16
-    light = rng.choice((-1, 1)) * head.unit * rng.uniform(0.35, 0.65)
+    light = head.unit * person.light
     canvas.fill(outline + np.array((light, head.unit * 0.1)), np.minimum(skin * 1.10 + 8, 255), 0.75, blur, inside)
     canvas.fill(head.on_face(curve([(-0.5, 0.78), (0, 0.70), (0.5, 0.78), (0, 1.15)])), skin * 0.78, 0.5, blur, inside)
     t = np.linspace(0, 2 * np.pi, 20, endpoint=False)
@@ -208,18 +242,16 @@ def draw_skull(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.nd
     return inside
 
 
-def draw_eyes(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray, hair: np.ndarray):
+def draw_eyes(canvas: Canvas, head: Head, person: Person):
     """Eyes, lids and brows."""
+    skin, opening, gaze = person.skin, person.eye_opening, person.gaze
     t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    iris = rgb(rng.choice(("3b2414", "4d3018", "5b7d8f", "4f6b43", "241810")))
-    opening, gaze = rng.uniform(0.05, 0.085), rng.uniform(-0.035, 0.035)
-    raised, thickness = rng.uniform(-0.03, 0.05), rng.uniform(0.025, 0.05)
     for sign in (-1, 1):
         eye = np.stack([sign * 0.31 + 0.145 * np.cos(t), opening * np.sin(t)], axis=1)
         points = head.on_face(eye)
         canvas.fill(points, (240, 238, 234))
         white = canvas.stencil(points)
-        for radius, tone in ((0.078, iris), (0.038, (12, 10, 10))):
+        for radius, tone in ((0.078, person.iris), (0.038, (12, 10, 10))):
             disc = np.stack([sign * 0.31 + gaze + radius * np.cos(t), radius * np.sin(t)], axis=1)
             canvas.fill(head.on_face(disc), tone, inside=white)
         glint = np.stack([sign * 0.31 + gaze + 0.028 + 0.016 * np.cos(t), -0.03 + 0.016 * np.sin(t)], axis=1)
@@ -231,14 +263,14 @@ def draw_eyes(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.nda
         fold = lid * (1, 1.3) - (0, 0.035)
         canvas.line(head.on_face(fold), skin * 0.66, head.unit * 0.018)
         top = np.linspace(0.12, 0.50, 7)
-        arch = -0.20 - raised - 0.05 * np.sin(np.linspace(0.3, np.pi, 7))
+        arch = -0.20 - person.brow_raised - 0.05 * np.sin(np.linspace(0.3, np.pi, 7))
         brow = np.vstack(
             [
                 np.stack([top, arch], 1),
-                np.stack([top, arch + np.linspace(thickness * 1.6, thickness * 0.4, 7)], 1)[::-1],
+                np.stack([top, arch + person.brow_thickness * np.linspace(1.6, 0.4, 7)], 1)[::-1],
             ]
         )
-        canvas.fill(head.on_face(brow * (sign, 1)), hair * 0.62 + skin * 0.12)
+        canvas.fill(head.on_face(brow * (sign, 1)), person.hair * 0.62 + skin * 0.12)
 
 
 def draw_nose(canvas: Canvas, head: Head, skin: np.ndarray, inside: Image.Image):
@@ -256,11 +288,10 @@ def draw_nose(canvas: Canvas, head: Head, skin: np.ndarray, inside: Image.Image)
         canvas.fill(head.place(*nostril.T, 0.94), skin * 0.33)
 
 
-def draw_mouth(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.ndarray):
+def draw_mouth(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
     """Lips, closed or open to show teeth."""
-    smile, width = rng.uniform(-0.02, 0.07), rng.uniform(0.21, 0.29)
-    lips = skin * (0.86, 0.58, 0.58) * rng.uniform(0.85, 1.1)
-    gap = rng.choice((0.0, rng.uniform(0.03, 0.09)))
+    smile, width, gap = person.smile, person.mouth_width, person.mouth_gap
+    lips = person.skin * (0.86, 0.58, 0.58) * rng.uniform(0.85, 1.1)
     y = 0.645
     upper = [
         (-width, y - smile),
@@ -271,7 +302,7 @@ def draw_mouth(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.nd
         (0, y + 0.015),
     ]
     lower = [(-width, y - smile), (0, y + gap), (width, y - smile), (0.12, y + 0.075 + gap), (-0.12, y + 0.075 + gap)]
-    if gap:
+    if gap > 0.04:
         canvas.fill(
             head.on_face(curve([(-width, y - smile), (0, y - 0.01), (width, y - smile), (0, y + gap + 0.02)]), 0.03),
             (236, 231, 224),
@@ -282,11 +313,10 @@ def draw_mouth(canvas: Canvas, head: Head, rng: np.random.Generator, skin: np.nd
     canvas.line(head.on_face(curve(seam, closed=False), 0.05), lips * 0.42, head.unit * 0.016)
 
 
-def draw_glasses(canvas: Canvas, head: Head, rng: np.random.Generator):
+def draw_glasses(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
     """Spectacles or sunglasses."""
     t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    frame = rgb(rng.choice(("141414", "3a2414", "6b6b70", "7a1f2b")))
-    dark, squareness = rng.random() < 0.3, rng.choice((1.0, 0.55))
+    frame, dark, squareness = person.frame, person.dark_glasses, rng.choice((1.0, 0.55))
     for sign in (-1, 1):
         x = np.sign(np.cos(t)) * np.abs(np.cos(t)) ** squareness
         y = np.sign(np.sin(t)) * np.abs(np.sin(t)) ** squareness
@@ -297,11 +327,11 @@ def draw_glasses(canvas: Canvas, head: Head, rng: np.random.Generator):
     canvas.line(head.on_face([(-0.11, -0.02), (0, -0.05), (0.11, -0.02)], 0.12), frame, head.unit * 0.03)
 
 
-def draw_hair(canvas: Canvas, head: Head, rng: np.random.Generator, hair: np.ndarray, long: bool):
+def draw_hair(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
     """The hair seen from the front: a hairline over the forehead and sides."""
     top = 1.06 + rng.uniform(0.0, 0.14)
-    line, side = rng.uniform(-0.66, -0.42), rng.uniform(0.05, 0.5) if long else rng.uniform(-0.35, -0.05)
-    part = rng.uniform(-0.4, 0.4)
+    hair, line, part = person.hair, person.hairline, person.parting
+    side = rng.uniform(0.05, 0.5) if person.long_hair else rng.uniform(-0.35, -0.05)
     outer = [
         (-0.80, side),
         (-0.84, -0.40),
@@ -331,9 +361,9 @@ def draw_hair(canvas: Canvas, head: Head, rng: np.random.Generator, hair: np.nda
         canvas.line(head.silhouette(strand, 0.2), hair * rng.choice((0.86, 1.12)) + 3, head.unit * 0.02)
 
 
-def draw_hat(canvas: Canvas, head: Head, rng: np.random.Generator):
+def draw_hat(canvas: Canvas, head: Head, person: Person):
     """A knitted cap."""
-    tone = rgb(rng.choice(CLOTHES))
+    tone = person.hat_colour
     half = [(0.0, -1.22), (0.48, -1.12), (0.80, -0.72), (0.82, -0.44), (0.4, -0.40), (0.0, -0.39)]
     canvas.fill(head.silhouette(curve(mirrored(half)), 0.15), tone)
     band = [(-0.83, -0.56), (0, -0.54), (0.83, -0.56), (0.83, -0.38), (0, -0.34), (-0.83, -0.38)]
@@ -419,51 +449,95 @@ def draw_mask(canvas: Canvas, head: Head, rng: np.random.Generator, label: str):
     canvas.fill(outline + np.array((shade, head.unit * 0.12)), (0, 0, 0), 0.22, head.unit * 0.14, inside)
 
 
-def develop(canvas: Canvas, rng: np.random.Generator) -> Image.Image:
+class Patch(NamedTuple):
+    """A piece of cloth or paper somewhere on a face: its edges in head coordinates, and its colour (3,), 0 to 255."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    colour: np.ndarray
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> "Patch":
+        """One of any size, anywhere from the forehead to the chin."""
+        x, y = rng.uniform((-0.3, -0.7), (0.3, 0.95))
+        width, height = rng.uniform((0.3, 0.15), (0.75, 0.5))
+        return cls(
+            x - width, x + width, y - height, y + height, rgb(rng.choice(CLOTHES + CLOTH)) * rng.uniform(0.9, 1.1)
+        )
+
+
+def draw_patch(canvas: Canvas, head: Head, patch: Patch):
+    """A patch with round corners, its shadow and a fold."""
+    t = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    corners = np.stack([np.cos(t), np.sin(t)], axis=1)
+    corners = np.sign(corners) * np.abs(corners) ** 0.5
+    middle = np.array([patch.left + patch.right, patch.top + patch.bottom]) / 2
+    shape = middle + corners * (patch.right - patch.left, patch.bottom - patch.top) / 2
+    shape = np.clip(shape, (-0.85, -1.0), (0.85, 1.15))
+    outline = head.on_face(shape, 0.08)
+    canvas.fill(outline + np.array((0, head.unit * 0.03)), (20, 14, 12), 0.35, head.unit * 0.03)
+    canvas.fill(outline, patch.colour)
+    fold = np.stack([np.linspace(patch.left, patch.right, 9) * 0.9, np.full(9, middle[1])], axis=1)
+    canvas.line(head.on_face(np.clip(fold, -0.8, 0.8), 0.08), patch.colour * 0.85, head.unit * 0.02)
+
+
+def develop(canvas: Canvas, exposure: float, rng: np.random.Generator) -> Image.Image:
     """What a camera adds: exposure, colour of the light, focus and grain."""
     picture = canvas.image.resize((canvas.size, canvas.size), Image.Resampling.BOX)
     if rng.random() < 0.3:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.0)))
-    pixels = np.asarray(picture, float) * rng.uniform(0.78, 1.08) * rng.uniform(0.96, 1.04, 3)
+    pixels = np.asarray(picture, float) * exposure * rng.uniform(0.96, 1.04, 3)
     pixels += rng.normal(0, rng.uniform(0.5, 3.0), pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def draw_face(rng: np.random.Generator, label: str, size: int) -> Image.Image:
-    """Draw one person.
+def draw_person(
+    person: Person, rng: np.random.Generator, label: str, size: int, patch: Patch | None = None
+) -> Image.Image:
+    """Draw somebody.
 
     Parameters
     ----------
+    person : Person
+        What the picture shows, mask aside.
     rng : Generator
-        Decides everything but the class.
+        Decides the rest: the mask, furniture, strands of hair, grain.
     label : str
         One of `CLASSES`.
     size : int
         Side of the square RGB picture, in pixels.
+    patch : Patch, optional
+        What covers a part of the face.
     """
     canvas = Canvas(size)
-    head = Head(rng, canvas.side)
-    skin = rgb(rng.choice(SKIN)) * rng.uniform(0.94, 1.04)
-    hair = rgb(rng.choice(HAIR)) * rng.uniform(0.85, 1.15)
-    bald, long = rng.random() < 0.08, rng.random() < 0.45
-    draw_background(canvas, rng)
-    if long and not bald:
-        draw_hair_behind(canvas, head, hair, rng.uniform(0.7, 1.5))
-    draw_body(canvas, head, rng, skin)
-    draw_ears(canvas, head, skin)
-    inside = draw_skull(canvas, head, rng, skin)
-    draw_eyes(canvas, head, rng, skin, hair)
-    draw_mouth(canvas, head, rng, skin)
-    draw_nose(canvas, head, skin, inside)
+    head = Head(person, canvas.side)
+    draw_background(canvas, person, rng)
+    if person.long_hair and not person.bald:
+        draw_hair_behind(canvas, head, person)
+    draw_body(canvas, head, person, rng)
+    draw_ears(canvas, head, person.skin)
+    inside = draw_skull(canvas, head, person)
+    draw_eyes(canvas, head, person)
+    draw_mouth(canvas, head, person, rng)
+    draw_nose(canvas, head, person.skin, inside)
     if label != "without_mask":
         draw_mask(canvas, head, rng, label)
-    if rng.random() < 0.25:
-        draw_glasses(canvas, head, rng)
-    if not bald:
-        draw_hair(canvas, head, rng, hair, long)
-    if rng.random() < 0.12:
-        draw_hat(canvas, head, rng)
-    return develop(canvas, rng)
+    if patch is not None:
+        draw_patch(canvas, head, patch)
+    if person.glasses:
+        draw_glasses(canvas, head, person, rng)
+    if not person.bald:
+        draw_hair(canvas, head, person, rng)
+    if person.hat:
+        draw_hat(canvas, head, person)
+    return develop(canvas, person.exposure, rng)
+
+
+def draw_face(rng: np.random.Generator, label: str, size: int) -> Image.Image:
+    """Draw anyone; rng decides everything but the class and the side of the picture in pixels."""
+    return draw_person(Person.sample(rng), rng, label, size)
 
 
 def draw_member(index: int, size: int) -> tuple[str, bytes]:
