@@ -6,7 +6,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 50_000_000
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff"}
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".avif", ".avifs", ".tif",
+    ".tiff",
+}  # fmt: skip
+# Photos too, but of formats that are not read.
+UNREAD_SUFFIXES = {".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 # Pillow goes by content, and would hand some formats to other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "AVIF", "TIFF")
 
