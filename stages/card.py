@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from facemask.core import cli, params
-from facemask.core.files import write_text
+from facemask.core.files import read_csv, write_text
 from facemask.core.params import Float, Section, Side
 from facemask.data.faces import Survey
 from facemask.data.splits import Split
@@ -40,7 +40,7 @@ def table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
     """A Markdown table."""
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 def with_interval(scores: dict[str, Any], name: str) -> str:
@@ -195,7 +195,7 @@ not what another seed would.
 
 ## Its worst mistakes
 
-{worst(pd.read_csv(predictions))}
+{worst(read_csv(predictions))}
 
 ![The most confident mistakes](figures/test_mistakes.png)
 

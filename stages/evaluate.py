@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.files import replacing, write_csv, write_json
+from facemask.core.files import read_csv, replacing, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data import shards
 from facemask.engines import litert
@@ -95,7 +95,7 @@ def main(
     write_json(test, results["test"])
     write_json(external, others)
     write_csv(predictions, tables.pop("test"))
-    write_csv(external_predictions, pd.concat(tables.values()) if tables else pd.read_csv(predictions, nrows=0))
+    write_csv(external_predictions, pd.concat(tables.values()) if tables else read_csv(predictions, rows=0))
     write_csv(report, by_class)
     print(by_class.round(4).to_string(index=False))
     for split, result in results.items():

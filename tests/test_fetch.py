@@ -84,14 +84,14 @@ def test_nothing_at_the_path_is_one_line(tmp_path):
 
 def packed(path: str = "photos"):
     """Fetch a folder, and the names of what came."""
-    write_params(Path(), dataset__source="archive", dataset__path=path)
-    done = stage("fetch", *OUTPUTS)
+    write_params(Path(), datasets=archived(path))
+    done = stage("fetch", "raw=raw")
     if done.returncode:
         assert done.stderr.count("\n") == 1, done.stderr
-        assert not RAW.exists()
+        assert not Path("raw/photos.zip").exists()
         return done.stderr
     print(done.stdout)
-    with zipfile.ZipFile(RAW) as archive:
+    with zipfile.ZipFile("raw/photos.zip") as archive:
         return archive.namelist()
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import marked, stage, write_params
+from conftest import load_params, marked, stage, write_params
 from test_split import encoded, photo
 
-from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.data.archive import Archive, simple, write_archive
 from facemask.data.images import cut_out
@@ -56,8 +55,8 @@ def examined(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame,
     write_archive(Path("raw.zip"), members)
     write_params(Path(), **changes)
     with Archive(Path("raw.zip")) as archive:
-        faces, rejects = read("dataset", archive, params.load().survey)
-    return pd.DataFrame(faces), pd.DataFrame(rejects, columns=["source", "member", "kind", "reason"])
+        faces, rejects = read("photos", archive, load_params().survey)
+    return pd.DataFrame(faces), pd.DataFrame(rejects, columns=["dataset", "member", "kind", "reason"])
 
 
 def scene(number: int):

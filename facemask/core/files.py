@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas
 
 DECIMALS = 6
+# The columns that are text in every table, whatever they look like: a class may be called 0, None or 1e5.
+TEXT = ("dataset", "member", "label", "group", "sha256", "split", "predicted", "kind", "reason")
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -71,6 +73,13 @@ def write_csv(path: Path, table: "pandas.DataFrame") -> None:
     """Write a table with floats of `DECIMALS` places and no index."""
     with replacing(path) as partial:
         table.to_csv(partial, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
+
+
+def read_csv(path: Path, rows: int | None = None) -> "pandas.DataFrame":
+    """Read a table that `write_csv` wrote, or its first rows: text as it was, the rest as numbers."""
+    import pandas as pd
+
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, nrows=rows)  # noqa: TID251
 
 
 def prepare_tensorflow(seed: int, threads: int) -> None:

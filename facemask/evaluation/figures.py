@@ -1,13 +1,16 @@
 """The pictures people look at before they read a number. Each function writes one PNG."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from text_unidecode import unidecode
 
 from facemask.core.files import replacing
 
@@ -26,8 +29,20 @@ mpl.rcParams.update(
         "legend.frameon": False,
         "font.size": 10,
         "savefig.dpi": 110,
+        "text.parse_math": False,  # a class may have dollars in its name
     }
 )
+
+
+@functools.cache
+def glyphs() -> frozenset[int]:
+    """The characters that the figures' font can draw."""
+    return frozenset(font_manager.get_font(font_manager.findfont(font_manager.FontProperties())).get_charmap())
+
+
+def legible(text: str) -> str:
+    """A name with what the font lacks, such as Chinese, in Latin letters: no font that has all is on every machine."""
+    return "".join(one if ord(one) in glyphs() else unidecode(one) or f"U+{ord(one):04X}" for one in text).strip()
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -63,9 +78,10 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: list[st
     for (row, column), count in np.ndenumerate(counts):
         tone = "white" if shares[row, column] > 0.5 else "#222222"
         axes.text(column, row, f"{count}\n{shares[row, column]:.1%}", ha="center", va="center", color=tone)
-    axes.set(xlabel="predicted", ylabel="true", title=f"confusion matrix, {split}")
-    axes.set_xticks(range(len(classes)), classes, rotation=20, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true", title=f"confusion matrix, {legible(split)}")
+    names = list(map(legible, classes))
+    axes.set_xticks(range(len(classes)), names, rotation=20, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), names)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     save(figure, path)
@@ -81,9 +97,9 @@ def roc(labels: np.ndarray, probabilities: np.ndarray, classes: list[str], split
         if len(np.unique(labels == index)) < 2:
             continue
         false, true, _ = metrics.roc_curve(labels == index, probabilities[:, index])
-        axes.plot(false, true, label=f"{label}  (area {metrics.auc(false, true):.4f})")
+        axes.plot(false, true, label=f"{legible(label)}  (area {metrics.auc(false, true):.4f})")
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {split}")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {legible(split)}")
     axes.legend(loc="lower right")
     save(figure, path)
 
@@ -100,8 +116,8 @@ def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: lis
             continue
         precision, recall, _ = metrics.precision_recall_curve(truth, confidence)
         average = metrics.average_precision_score(truth, confidence)
-        axes.plot(recall, precision, label=f"{label}  (average {average:.4f})")
-    axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {split}", ylim=(0, 1.03))
+        axes.plot(recall, precision, label=f"{legible(label)}  (average {average:.4f})")
+    axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {legible(split)}", ylim=(0, 1.03))
     axes.legend(loc="lower left")
     save(figure, path)
 
@@ -119,7 +135,11 @@ def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
         )
     left = min(0.5, table.confidence.min()) - 0.05
     axes.set(
-        xlabel="confidence", ylabel="accuracy", title=f"reliability, {split}", xlim=(left, 1.03), ylim=(-0.05, 1.05)
+        xlabel="confidence",
+        ylabel="accuracy",
+        title=f"reliability, {legible(split)}",
+        xlim=(left, 1.03),
+        ylim=(-0.05, 1.05),
     )
     figure.legend(loc="outside lower center")
     save(figure, path)
@@ -128,7 +148,7 @@ def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
 def show(axes: Axes, photo: np.ndarray, caption: str = "", tone: str = "#222222") -> None:
     """One photo without ticks, its caption below."""
     axes.imshow(photo, interpolation="antialiased")
-    axes.set_xlabel(caption, color=tone, fontsize=8)
+    axes.set_xlabel(legible(caption), color=tone, fontsize=8)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -147,7 +167,7 @@ def predictions_grid(
     columns = 5
     lines = max(1, -(-len(photos) // columns))
     figure = Figure(figsize=(1.9 * columns, 2.3 * lines + 0.4), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.suptitle(legible(title), x=0.01, ha="left", fontsize=11)
     cells = figure.subplots(lines, columns, squeeze=False).flat
     for photo, true, guess, share in zip(photos, labels, predicted, confidence, strict=True):
         tone = RIGHT if true == guess else WRONG

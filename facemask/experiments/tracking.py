@@ -7,6 +7,7 @@ id, and a model restored from DVC's cache still finds the run that made it.
 import contextlib
 import hashlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +31,14 @@ AXES = ("model", "train_from")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{a: {b: 1}} to {"a.b": 1}."""
-    flat = {}
+    """{a: {b: 1}} to {"a.b": 1}, in letters that MLflow takes: names that become the same get a _ more."""
+    flat, taken = {}, set()
     for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        name = re.sub(r"[^\w.: -]", "_", key)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
 
 
