@@ -14,8 +14,7 @@ from facemask.core import cli, params
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv, write_csv, write_json
 from facemask.core.params import Section, Seed
-from facemask.data.archive import simple
-from facemask.data.faces import Survey
+from facemask.data.faces import Survey, simple
 from facemask.data.sources import Dataset, Datasets
 from facemask.data.splits import SPLITS, Split
 

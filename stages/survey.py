@@ -22,9 +22,9 @@ from facemask.core.errors import UserError
 from facemask.core.files import write_csv
 from facemask.core.params import Section
 from facemask.data import images, near_duplicates, pascal_voc
-from facemask.data.archive import Archive, by_dataset, simple
+from facemask.data.archive import Archive, by_dataset
 from facemask.data.boxes import Box
-from facemask.data.faces import Survey
+from facemask.data.faces import Survey, aliases_of, simple
 from facemask.engines import parallel
 from facemask.evaluation import figures
 
@@ -44,25 +44,6 @@ def folder_class(member: str, aliases: dict[str, str]) -> str | None:
     """The class of the innermost folder that names one."""
     folders = PurePosixPath(member).parent.parts
     return next((aliases[simple(folder)] for folder in reversed(folders) if simple(folder) in aliases), None)
-
-
-def aliases_of(classes: dict[str, list[str]]) -> dict[str, str]:
-    """The class that each folder name means, by the name made `simple`.
-
-    Raises
-    ------
-    UserError
-        If a name means two classes.
-    """
-    aliases: dict[str, str] = {}
-    for label, names in classes.items():
-        for name in (label, *names):
-            if aliases.setdefault(simple(name), label) != label:
-                raise UserError(
-                    f"survey.classes: {name} means both {aliases[simple(name)]} and {label}, "
-                    "for case, spaces and _ do not matter; take it out of one of them"
-                )
-    return aliases
 
 
 def examine(

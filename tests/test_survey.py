@@ -9,11 +9,12 @@ from conftest import load_params, marked, stage, write_params
 from test_split import encoded, photo
 
 from facemask.core.errors import UserError
-from facemask.data.archive import Archive, simple, write_archive
+from facemask.data.archive import Archive, write_archive
+from facemask.data.faces import aliases_of, simple
 from facemask.data.images import cut_out
 from facemask.data.pascal_voc import Box, parse
 from facemask.data.sources import synthetic
-from stages.survey import aliases_of, folder_class, paired, read
+from stages.survey import folder_class, paired, read
 
 
 @pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])
@@ -33,13 +34,6 @@ def test_a_name_is_the_same_however_its_accents_are_composed_and_a_sign_is_a_nam
     assert folder_class("MASQUE\u0301/1.jpg", aliases) == "masqu\u00e9"
     assert folder_class("masque/1.jpg", aliases) is None
     assert [folder_class(f"{sign}/1.jpg", aliases) for sign in ("+", "-", "__")] == ["+", "-", "__"]
-
-
-@pytest.mark.parametrize("classes", [{"on": ["mask"], "off": ["Mask"]}, {"with_mask": [], "WithMask": []}])
-def test_a_name_of_two_classes_is_refused(classes):
-    with pytest.raises(UserError, match=r"^survey.classes: (Mask|WithMask) means both (on and off|with_mask and With)"):
-        aliases_of(classes)
-    assert aliases_of({"on": ["on", "mask", "Mask"], "off": []}) == {"on": "on", "mask": "on", "off": "off"}
 
 
 def survey(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,7 +6,6 @@ import io
 import mmap
 import re
 import stat
-import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -83,9 +82,8 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except UnicodeDecodeError as error:
-        name = error.object.decode(errors="backslashreplace")
         raise UserError(
-            f"{path.name}: member '{name}' says that its name is UTF-8, and it is not; zip it anew"
+            f"{path.name}: member {error.object!r} says that its name is UTF-8, and it is not; zip it anew"
         ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         with path.open("rb") as file:
@@ -180,9 +178,3 @@ def by_dataset(folder: Path) -> Iterator[dict[str, Archive]]:
     """The archive of every dataset in a folder, open, by its name and in the order of names."""
     with contextlib.ExitStack() as stack:
         yield {path.stem: stack.enter_context(Archive(path)) for path in sorted(folder.glob("*.zip"))}
-
-
-def simple(name: str) -> str:
-    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case; of `+`, the whole."""
-    name = unicodedata.normalize("NFC", name).casefold()
-    return re.sub(r"[\W_]", "", name) or name

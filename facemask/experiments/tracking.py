@@ -64,7 +64,8 @@ def store() -> Iterator[str]:
         yield mlflow.set_experiment(EXPERIMENT).experiment_id
         return
     with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
-        mlflow.set_tracking_uri(f"sqlite:///{root() / 'mlflow.db'}")
+        # Relative, for in the URI of a database a ? in the path of the checkout cannot be written.
+        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(root() / 'mlflow.db')}")
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment:
             yield experiment.experiment_id
