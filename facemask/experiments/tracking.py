@@ -64,8 +64,9 @@ def store() -> Iterator[str]:
         yield mlflow.set_experiment(EXPERIMENT).experiment_id
         return
     with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
-        # Relative, for in the URI of a database a ? in the path of the checkout cannot be written.
-        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(root() / 'mlflow.db')}")
+        database = str(root() / "mlflow.db")
+        # A ? begins the options of the URI of a database, and cannot be escaped.
+        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if '?' in database else database}")
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment:
             yield experiment.experiment_id
