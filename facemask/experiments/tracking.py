@@ -65,8 +65,8 @@ def store() -> Iterator[str]:
         return
     with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
         database = str(root() / "mlflow.db")
-        # A ? begins the options of the URI of a database, and cannot be escaped.
-        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if '?' in database else database}")
+        # In the URI of a database a ? begins its options and MLflow takes %20 for a space; neither can be escaped.
+        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if {'%', '?'} & {*database} else database}")
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment:
             yield experiment.experiment_id
