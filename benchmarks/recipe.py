@@ -11,10 +11,13 @@ import io
 import json
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from facemask.core.files import read_csv
 
 SIZE, BATCH = 224, 32
 LEARNING_RATE = 1e-4
@@ -82,7 +85,7 @@ def main() -> None:
     import keras
 
     keras.utils.set_random_seed(7)
-    faces = pd.read_csv(arguments.manifest)
+    faces = read_csv(Path(arguments.manifest))
     faces = faces[faces.dataset == "photos"]
     with zipfile.ZipFile(arguments.archive) as archive:
         photos = {split: read(archive, part.member) for split, part in faces.groupby("split")}

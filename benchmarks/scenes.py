@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from facemask.data import images, pascal_voc
-from facemask.data.archive import Archive, simple
+from facemask.data.archive import Archive
 from facemask.data.boxes import matches
+from facemask.data.faces import simple
 from facemask.inference.classifier import Classifier
 from facemask.inference.commands import sizes
 from facemask.inference.detectors import Face, open_detector

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.files import replacing
+from facemask.core.files import read_csv, replacing
 from facemask.core.params import Section, Seed, Side
 from facemask.data import images, shards
 from facemask.data.archive import Archive, by_dataset
@@ -74,7 +74,7 @@ def draw_sheet(archives: dict[str, Archive], faces: pd.DataFrame, settings: Sett
 
 def main(raw: Path, manifest: Path, pixels: Path, sheet: Path) -> str:
     settings = params.load(Settings)
-    faces = pd.read_csv(manifest, dtype=shards.TEXT, keep_default_na=False)
+    faces = read_csv(manifest)
     cv2.setNumThreads(1)
     with by_dataset(raw) as archives:
         with replacing(pixels) as partial:

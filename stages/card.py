@@ -15,12 +15,12 @@ import yaml
 
 from facemask import networks
 from facemask.core import cli, params
-from facemask.core.files import write_text
+from facemask.core.files import read_csv, write_text
 from facemask.core.params import Float, Section, Side
 from facemask.data.faces import Survey
 from facemask.data.splits import Split
 from facemask.evaluation.markdown import table, with_interval
-from facemask.evaluation.metrics import INTERVAL, SCORES, read_table
+from facemask.evaluation.metrics import INTERVAL, SCORES
 
 WORST = 5
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
@@ -158,7 +158,7 @@ def main(
         ["file", "test accuracy", "same answer as Keras", "MB"],
         [
             [f"{one.variant}.tflite", f"{one.accuracy:.4f}", f"{one.agreement:.4f}", f"{one.bytes / 1e6:.1f}"]
-            for one in pd.read_csv(comparison).itertuples()
+            for one in read_csv(comparison).itertuples()
         ],
     )
     versions = [
@@ -177,7 +177,7 @@ def main(
 The {INTERVAL}s are bootstrapped over groups of near-duplicates: they say what other photos of the same kind would have
 given, not what another seed would.
 
-{numbers(read_table(scores), read_table(report))}
+{numbers(read_csv(scores)(report))}
 
 {how_decided(read[decision])}
 
@@ -191,7 +191,7 @@ given, not what another seed would.
 
 ## Its worst mistakes
 
-{worst(pd.read_csv(predictions))}
+{worst(read_csv(predictions))}
 
 ![The most confident mistakes](figures/test_mistakes.png)
 

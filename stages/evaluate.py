@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.files import replacing, write_csv, write_json
+from facemask.core.files import read_csv, replacing, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data import shards
 from facemask.engines import litert
@@ -127,7 +127,7 @@ def main(
     for file, table in curves["test"].items():
         write_csv(file, table)
     write_csv(predictions, tables.pop("test"))
-    write_csv(external_predictions, pd.concat(tables.values()) if tables else pd.read_csv(predictions, nrows=0))
+    write_csv(external_predictions, pd.concat(tables.values()) if tables else read_csv(predictions, rows=0))
     files = [test, external, scores, report, predictions, external_predictions, pictures]
     tracking.record(model, "evaluate", results, files)
     low, high = results["test"]["interval"]["accuracy"].values()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
-from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json
+from facemask.core.files import prepare_tensorflow, read_csv, replacing, write_csv, write_json
 from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import shards
 from facemask.data.faces import Survey
@@ -87,7 +87,7 @@ def main(
     prepare_tensorflow(settings.seed, settings.threads)
     classes = shards.read_labels(labels)
     rule = json.loads(decision.read_text())
-    evaluated = pd.read_csv(predictions)
+    evaluated = read_csv(predictions)
     expected = evaluated[[f"p_{label}" for label in classes]].to_numpy()
     original = evaluated.predicted.map(classes.index).to_numpy()
     photos, truth = shards.array(pixels, "test"), shards.labels(pixels, "test", classes)

@@ -12,11 +12,9 @@ import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
-from facemask.core.files import write_csv, write_json
+from facemask.core.files import read_csv, write_csv, write_json
 from facemask.core.params import Section, Seed
-from facemask.data.archive import simple
-from facemask.data.faces import Survey
-from facemask.data.shards import TEXT
+from facemask.data.faces import Survey, simple
 from facemask.data.sources import Dataset, Datasets
 from facemask.data.splits import SPLITS, Split
 
@@ -162,8 +160,8 @@ def amounts(own: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, le
 
 def main(faces: Path, rejects: Path, manifest: Path, headlines: Path, details: Path) -> str:
     settings = params.load(Settings)
-    found = pd.read_csv(faces, dtype=TEXT, keep_default_na=False)
-    refused = pd.read_csv(rejects, dtype=str, keep_default_na=False)
+    found = read_csv(faces)
+    refused = read_csv(rejects)
     placed, leaks = place(found, settings.datasets, settings.split, settings.seed)
     check(placed, list(settings.survey.classes))
     divided = [name for name, dataset in settings.datasets.items() if dataset.use == "split"]

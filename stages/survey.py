@@ -9,6 +9,8 @@ import collections
 import functools
 import hashlib
 import itertools
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,9 +22,9 @@ from facemask.core.errors import UserError
 from facemask.core.files import write_csv
 from facemask.core.params import Section
 from facemask.data import images, near_duplicates, pascal_voc
-from facemask.data.archive import Archive, by_dataset, simple
+from facemask.data.archive import Archive, by_dataset
 from facemask.data.boxes import Box
-from facemask.data.faces import Survey
+from facemask.data.faces import Survey, aliases_of, simple
 from facemask.engines import parallel
 from facemask.evaluation import figures
 
@@ -45,9 +47,9 @@ def folder_class(member: str, aliases: dict[str, str]) -> str | None:
 
 
 def examine(
-    archive: Archive, photos: list[tuple[str, str | None]], survey: Survey
+    archive: Archive, photos: list[tuple[str, str | None]], survey: Survey, aliases: dict[str, str]
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str, str]]]:
-    """Read some photos of an archive.
+    """Read some files of an archive.
 
     Parameters
     ----------
@@ -57,22 +59,25 @@ def examine(
     Returns
     -------
     (faces, rejects)
-        member, label, sha256, box and fingerprint of a face; member, kind and reason of a reject.
+        member, label, sha256, box and fingerprint of a face; member, kind and reason of a reject. Every
+        member is in one of them.
     """
-    aliases = {simple(alias): label for label, names in survey.classes.items() for alias in (label, *names)}
     faces, rejects = [], []
     for member, annotation in photos:
         label = folder_class(member, aliases)
-        if annotation is None and label is None:
-            rejects.append((member, "unlabelled", "in no folder that survey.classes names"))
-            continue
         try:
             content = archive.read(member)
             image = images.decode(content, at_least=None if annotation else near_duplicates.SIDE)
             marked = pascal_voc.parse(archive.read(annotation)) if annotation else [(label, Box(0, 0, 0, 0))]
         except (images.ImageError, UserError) as error:
-            rejects.append((member, "unreadable", str(error)))
+            photo = annotation or PurePosixPath(member).suffix.lower() in images.SUFFIXES | images.UNREAD_SUFFIXES
+            rejects.append((member, "unreadable" if photo else "no photo", str(error)))
             continue
+        if annotation is None and label is None:
+            rejects.append((member, "unlabelled", "in no folder that survey.classes names"))
+            continue
+        if not marked:
+            rejects.append((member, "no face", f"{annotation} marks none"))
         digest = hashlib.sha256(content).hexdigest()
         for name, box in marked:
             box = box.within(image.width, image.height)
@@ -91,41 +96,64 @@ def examine(
     return faces, rejects
 
 
-def paired(archive: Archive) -> list[tuple[str, str | None]]:
-    """The photos of an archive, each with the XML file of the same name, if there is one: of several, the nearest.
+def nearest(one: str, others: Iterable[str]) -> list[str]:
+    """Those of several members that share the most folders with one."""
+
+    def shared(other: str) -> int:
+        folders = zip(PurePosixPath(one).parent.parts, PurePosixPath(other).parent.parts, strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], folders))
+
+    near = {other: shared(other) for other in others}
+    return [other for other, folders in near.items() if folders == max(near.values())]
+
+
+def paired(names: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Find the photo that each XML file marks: of those of its name the nearest, and of several files the nearest.
+
+    Returns
+    -------
+    (photos, strays)
+        What may be a photo, each with its XML file if there is one; and the XML files that mark no photo.
 
     Raises
     ------
     UserError
-        If two are equally near.
+        If it cannot be told which file marks which photo.
     """
+    photos, files = [], []
+    for name in names:
+        (files if name.lower().endswith(".xml") else photos).append(name)
+    named = collections.defaultdict(list)
+    for photo in photos:
+        if PurePosixPath(photo).suffix.lower() in {"", *images.SUFFIXES}:
+            named[unicodedata.normalize("NFC", PurePosixPath(photo).stem)].append(photo)
     marks = collections.defaultdict(list)
-    for name in archive.names:
-        if name.lower().endswith(".xml"):
-            marks[PurePosixPath(name).stem].append(name)
-
-    def shared(one: str, other: str) -> int:
-        folders = zip(PurePosixPath(one).parent.parts, PurePosixPath(other).parent.parts, strict=False)
-        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], folders))
-
-    pairs = []
-    for photo in archive.names:
-        path = PurePosixPath(photo)
-        if path.suffix.lower() in images.SUFFIXES:
-            near = sorted(marks.get(path.stem, []), key=lambda name: shared(photo, name), reverse=True)
-            if len(near) > 1 and shared(photo, near[0]) == shared(photo, near[1]):
-                raise UserError(f"{near[0]} and {near[1]} may both mark the faces of {photo}; keep one of them")
-            pairs.append((photo, near[0] if near else None))
-    return pairs
+    for file in files:
+        near = nearest(file, named[unicodedata.normalize("NFC", PurePosixPath(file).stem)])
+        if len(near) > 1:
+            raise UserError(f"{file} may mark the faces of both {near[0]} and {near[1]}; move it beside one of them")
+        for photo in near:
+            marks[photo].append(file)
+    pairs = dict.fromkeys(photos)
+    for photo, candidates in marks.items():
+        near = nearest(photo, candidates)
+        if len(near) > 1:
+            raise UserError(f"{near[0]} and {near[1]} may both mark the faces of {photo}; keep one of them")
+        pairs[photo] = near[0]
+    return list(pairs.items()), sorted(set(files) - set(pairs.values()))
 
 
 def read(dataset: str, archive: Archive, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
-    """Faces and rejects of a whole archive, in order of member."""
+    """Faces and rejects of a whole archive: every file is in one of them, or marks faces in one that is."""
     faces, rejects = [], []
-    examined = functools.partial(examine, archive, survey=survey)
-    for seen, refused in parallel.apply(examined, paired(archive), PHOTOS_A_TASK, f"read {dataset}", "photos"):
+    photos, strays = paired(archive.names)
+    examined = functools.partial(examine, archive, survey=survey, aliases=aliases_of(survey.classes))
+    for seen, refused in parallel.apply(examined, photos, PHOTOS_A_TASK, f"read {dataset}", "files"):
         faces += [{"dataset": dataset, **face} for face in seen]
         rejects += [(dataset, *reject) for reject in refused]
+    rejects += [(dataset, name, "no photo", "marks no photo of its name") for name in strays]
+    marking = len(archive.names) - len(photos) - len(strays)
+    print(f"{dataset}: {len(archive.names):,} files, of which {marking:,} mark the faces of others")
     return faces, rejects
 
 
@@ -139,7 +167,7 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
     """
     lost = rejects[rejects.kind.isin(["unlabelled", "unreadable"])]
     if photos + len(lost) == 0:
-        if len(rejects):
+        if rejects.kind.ne("no photo").any():
             counts = ", ".join(f"{count:,} {kind}" for kind, count in rejects.kind.value_counts().items())
             raise UserError(
                 f"no marked face can be used ({counts}; the first: {rejects.reason.iloc[0]}); "

@@ -41,6 +41,7 @@ def test_litter_and_folders_are_not_members():
     zip_of(("é/ü 1.jpg", b"x"), ("__MACOSX/._1.jpg", b""), ("a/.DS_Store", b""), ("a/Thumbs.db", b""), ("a/", b""))
     with Archive(RAW) as archive:
         assert archive.names == ["é/ü 1.jpg"]
+        assert archive.litter == ["__MACOSX/._1.jpg", "a/.DS_Store", "a/Thumbs.db"]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,8 @@ def test_litter_and_folders_are_not_members():
         ("a/../../evil.jpg", "climbs out"),
         ("/etc/evil.jpg", "absolute"),
         ("C:/evil.jpg", "drive letter"),
-        ("a\\..\\evil.jpg", "backslash"),
+        ("a\\..\\..\\evil.jpg", "climbs out"),
+        ("\\\\server\\evil.jpg", "absolute"),
     ],
 )
 def test_a_name_that_leaves_the_archive_is_refused(name, reason):
@@ -70,16 +72,31 @@ def test_a_link_is_refused():
         Archive(RAW)
 
 
-def test_names_that_differ_by_case_alone_are_refused():
-    zip_of(("a/Face.jpg", b"1"), ("a/face.jpg", b"2"))
-    with pytest.raises(UserError, match=r"'a/face.jpg' has the same name as 'a/Face.jpg'"):
-        Archive(RAW)
+def test_names_that_differ_by_case_or_composition_alone_are_two_files():
+    zip_of(("a/Face.jpg", b"1"), ("a/face.jpg", b"2"), ("\u00e9.jpg", b"3"), ("e\u0301.jpg", b"4"))
+    with Archive(RAW) as archive:
+        assert sorted(map(archive.read, archive.names)) == [b"1", b"2", b"3", b"4"]
+
+
+def test_a_zip_with_backslashes_has_folders():
+    zip_of(("photos\\", b""), ("photos\\with mask\\1.jpg", b"1"), ("photos\\Thumbs.db", b""))
+    with Archive(RAW) as archive:
+        assert archive.names == ["photos/with mask/1.jpg"]
+        assert archive.read("photos/with mask/1.jpg") == b"1"
+        assert [(name, size) for name, size, _ in archive.contents()] == [("photos/with mask/1.jpg", 1)]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_used_twice_is_refused():
-    zip_of(("a.jpg", b"1"), ("a.jpg", b"2"))
-    with pytest.raises(UserError, match=r"'a.jpg' has the same name"):
+@pytest.mark.parametrize("twin", ["a/1.jpg", "a\\1.jpg"])
+def test_a_name_used_twice_is_refused(twin):
+    zip_of(("a/1.jpg", b"1"), (twin, b"2"))
+    with pytest.raises(UserError, match=r"1.jpg' is there twice"):
+        Archive(RAW)
+
+
+def test_a_name_that_is_not_what_it_says_is_shown():
+    RAW.write_bytes(zip_of(("b\u00e9.jpg", b"1")).read_bytes().replace("b\u00e9".encode(), b"b\xe9x"))
+    with pytest.raises(UserError, match=r"member b'b\\xe9x.jpg' says that its name is UTF-8, and it is not"):
         Archive(RAW)
 
 

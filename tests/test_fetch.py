@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -79,6 +80,44 @@ def test_nothing_at_the_path_is_one_line(tmp_path):
     problem = f"there is nothing at {tmp_path}/nowhere.zip, the path of a dataset"
     assert done.stderr == f"fetch: {problem}; give a zip or a folder of class folders\n"
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "params.yaml", tmp_path / "raw"]
+
+
+def packed(path: str = "photos"):
+    """Fetch a folder, and the names of what came."""
+    write_params(Path(), datasets=archived(path))
+    done = stage("fetch", "raw=raw")
+    if done.returncode:
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert not Path("raw/photos.zip").exists()
+        return done.stderr
+    print(done.stdout)
+    with zipfile.ZipFile("raw/photos.zip") as archive:
+        return archive.namelist()
+
+
+def test_a_folder_is_packed_with_all_that_its_links_lead_to_and_without_litter(tmp_path, capsys):
+    for name in ("photos/with_mask/0.jpg", "photos/with_mask/0.JPG", "elsewhere/.DS_Store", "elsewhere/more/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "photos/without_mask").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos/with_mask/2.jpg").symlink_to(tmp_path / "elsewhere/more/1.jpg")
+    assert packed() == ["with_mask/0.JPG", "with_mask/0.jpg", "with_mask/2.jpg", "without_mask/more/1.jpg"]
+    assert "1 files left out that operating systems make (.DS_Store)" in capsys.readouterr().out
+
+
+def test_what_cannot_be_packed_is_named(tmp_path):
+    folder = tmp_path / "photos/with_mask"
+    folder.mkdir(parents=True)
+    for name, make, message in (
+        ("again", lambda path: path.symlink_to(tmp_path / "photos"), "photos/with_mask/again is a link to a folder"),
+        ("lost.jpg", lambda path: path.symlink_to("nowhere.jpg"), "lost.jpg is no file, or a link to nothing"),
+        ("pipe.jpg", os.mkfifo, "pipe.jpg is no file"),
+        ("b\udce9.jpg", Path.touch, "the name with_mask/b\\xe9.jpg is not UTF-8; rename it"),
+    ):
+        path = folder / name
+        make(path)
+        assert message in packed()
+        path.unlink()
 
 
 def test_a_hostile_zip_never_becomes_the_output(tmp_path):

@@ -1,9 +1,13 @@
 """Photos as the world has them: read right, or refused with a reason."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from facemask.data.images import ImageError, decode, resize
@@ -43,12 +47,32 @@ def test_every_kind_of_file_gives_its_pixels(content, tolerance):
     assert difference.max() <= tolerance
 
 
-def test_grey_in_8_and_in_16_bits_is_the_same_photo():
-    grey = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
-    narrow = decode(encode(Image.fromarray(grey), "PNG"))
-    wide = decode(encode(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"))
-    assert np.array_equal(np.asarray(narrow)[..., 0], grey)
-    assert np.abs(np.asarray(wide, int) - np.asarray(narrow)).max() <= 1
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("brightest", [255, 10])
+def test_grey_in_8_and_in_16_bits_is_the_same_photo_however_dark(kind, brightest):
+    grey = np.linspace(0, brightest, 24).astype(np.uint8).reshape(4, 6)
+    wide = decode(encode(Image.fromarray(grey.astype(np.uint16) * 257), kind))
+    assert np.array_equal(np.asarray(wide), np.stack([grey] * 3, axis=-1))
+
+
+def test_the_order_of_bytes_in_16_bits_does_not_matter():
+    grey = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+    swapped = b"MM\0*" + struct.pack(">I", 8 + 48) + (grey.astype(">u2") * 257).tobytes()
+    tags = [(256, 6), (257, 4), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, 4), (279, 48)]
+    swapped = swapped[:4] + struct.pack(">I", 56) + swapped[8:] + struct.pack(">H", len(tags))
+    swapped += b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4)
+    assert np.array_equal(np.asarray(decode(swapped))[..., 0], grey)
+
+
+def test_floats_from_0_to_1_are_grey_and_what_has_no_white_is_refused():
+    values = np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 6)
+    grey = np.asarray(decode(encode(Image.fromarray(values), "TIFF")), int)[..., 0]
+    assert np.abs(grey - 255 * values).max() <= 0.5
+    for odd in (values * 255, values - 0.5, np.where(values == 1, np.nan, values).astype(np.float32)):
+        with pytest.raises(ImageError, match=r"^floats from .* to .*; 0 \(black\) to 1 \(white\) are understood"):
+            decode(encode(Image.fromarray(odd), "TIFF"))
+    with pytest.raises(ImageError, match="grey of 32 bits"):
+        decode(encode(Image.fromarray((values * 1000).astype(np.int32)), "TIFF"))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "LA"])
@@ -70,6 +94,46 @@ def test_a_photo_stands_upright_whatever_its_exif_says(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert np.array_equal(np.asarray(decode(encode(stored, "PNG", exif=exif))), picture())
+
+
+TAGS = [0x0100, 0x010F, 0x011A, 0x011B, 0x0132, 0x829A, 0x8769, 0x8825, 0x927C, 0x9286, 0x9C9B, 0xA005]
+
+
+def exif_of(entries: list[tuple[int, int, int, int]]) -> bytes:
+    """An EXIF block of entries (tag, type, count, value or offset)."""
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(40)
+
+
+def with_exif(kind: str, block: bytes) -> bytes:
+    """The picture, stored turned, with an EXIF block as it is; Pillow would check what it writes."""
+    content = encode(RGB.transpose(Image.Transpose.ROTATE_90), kind, **({"quality": 95} if kind == "JPEG" else {}))
+    if kind == "JPEG":
+        return content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:]
+    chunk = b"eXIf" + block[6:]
+    return (
+        content[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[33:]
+    )
+
+
+WORDS = st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2, 4, 8, 50, 2**31])
+ENTRIES = st.lists(
+    st.tuples(st.sampled_from(TAGS), st.integers(0, 14), WORDS, WORDS), max_size=5, unique_by=lambda e: e[0]
+)
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(["JPEG", "PNG"]), ENTRIES)
+@example("JPEG", [(0x8769, 2, 4, 0)])
+@example("PNG", [(0x011A, 7, 1000, 2**31)])
+def test_whatever_else_its_exif_says_a_photo_is_read_and_stands_upright(kind, entries):
+    photo = decode(with_exif(kind, exif_of([(0x0112, 3, 1, 6), *entries])))
+    assert np.abs(np.asarray(photo, int) - picture()).max() <= 24
+
+
+@given(st.sampled_from(["JPEG", "PNG"]), st.binary(max_size=80))
+def test_an_exif_that_is_none_leaves_the_photo_as_it_is_stored(kind, block):
+    assert decode(with_exif(kind, b"Exif\0\0" + block)).size == (24, 36)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,38 @@ def test_a_wrong_value_is_one_line_that_names_it(tmp_path, changes, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"on": ["mask"], "off": ["Mask"]}, "survey: classes: Mask means both on and off"),
+        ({"with_mask": [], "WithMask": []}, "survey: classes: WithMask means both with_mask and WithMask"),
+        ({"masqu\u00e9": [], "b": ["masque\u0301"]}, "means both masqu\u00e9 and b"),
+        ({"on": [], " ": []}, "survey: classes: ' ' is no name"),
+        ({"on": [], "o\nff": []}, "survey: classes: 'o\\nff' is no name"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_are_refused(tmp_path, classes, message):
+    write_params(tmp_path, survey__classes=classes, decision__label=next(iter(classes)))
+    with pytest.raises(UserError) as caught:
+        load_params()
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["lr: " + "[" * 100_000, "lr: " + "[" * 900 + "]" * 900, "lr: {a: " * 50_000, "\n".join([
+        "a: &a0 [x, x]", *(f"a{n}: &a{n + 1} [*a{n}, *a{n}, *a{n}, *a{n}]" for n in range(40)), "lr: *a40"])],
+    ids=["open", "closed", "mappings", "anchors"],
+)  # fmt: skip
+def test_a_file_nested_beyond_all_sense_is_one_short_line(tmp_path, text):
+    write_params(tmp_path)
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("lr: 0.003", text, 1))
+    with pytest.raises(UserError) as caught:
+        load_params()
+    assert len(str(caught.value)) < 10_000
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_key_and_a_broken_file_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"params.yaml is missing; restore it with: git checkout params.yaml"):
         load_params()

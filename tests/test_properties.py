@@ -26,6 +26,7 @@ from facemask.core.params import Section
 from facemask.data import near_duplicates
 from facemask.data.archive import Archive
 from facemask.data.augmentation import Augment, alter
+from facemask.data.faces import simple
 from facemask.data.sources.synthetic import Synthetic
 from facemask.data.splits import SPLITS, Split
 from facemask.evaluation import decision, metrics
@@ -78,6 +79,13 @@ def valid(kind: Any, notes: Iterable[Any] = ()) -> st.SearchStrategy:
             return {str: st.text(max_size=8), bool: st.booleans(), NoneType: st.none()}[found]
 
 
+def told_apart(classes: dict[str, list[str]]) -> bool:
+    """Whether every class has a name, and no name is that of two."""
+    names = [{simple(name) for name in (label, *aliases)} for label, aliases in classes.items()]
+    alone = sum(map(len, names)) == len(set.union(*names))
+    return alone and all(label.strip() and label.isprintable() for label in classes)
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> dict[str, Any]:
     """Whole params trees, with what one value asks of another seen to."""
@@ -86,7 +94,8 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     assume(any(one["use"] == "split" for one in tree["datasets"].values()))
     shares = draw(st.tuples(*[st.integers(1, 98)] * len(SPLITS)))
     tree["split"] |= {name: share / sum(shares) for name, share in zip(SPLITS, shares, strict=True)}
-    tree["survey"]["classes"] = draw(st.dictionaries(st.text(max_size=8), st.lists(st.text()), min_size=2, max_size=3))
+    classes = st.dictionaries(st.text(min_size=1, max_size=8), st.lists(st.text()), min_size=2, max_size=3)
+    tree["survey"]["classes"] = draw(classes.filter(told_apart))
     tree["decision"]["label"] = draw(st.sampled_from(list(tree["survey"]["classes"])))
     tree["head"]["dropout"] = [draw(st.floats(0, 1, exclude_max=True)) for _ in tree["head"]["units"]]
     if tree["weights"] == "none":

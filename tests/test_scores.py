@@ -14,7 +14,6 @@ from facemask.evaluation.metrics import (
     confusion_matrix,
     intervals,
     precision_recall,
-    read_table,
     reliability,
     roc,
     scores_table,
@@ -84,7 +83,7 @@ def test_tables_hold_every_score_and_read_back_what_was_written(tmp_path):
     scores, classes = scores_table(results), class_table(results)
     for name, table in (("scores", scores), ("classes", classes)):
         write_csv(tmp_path / name, table)
-        pd.testing.assert_frame_equal(read_table(tmp_path / name), table, rtol=0, atol=1e-6, check_dtype=False)
+        pd.testing.assert_frame_equal(read_csv(tmp_path / name), table, rtol=0, atol=1e-6, check_dtype=False)
     assert "roc_auc" not in set(scores.score[scores.test_set == "nan"])
     assert classes["class"].tolist() == [*CLASSES, "none", "NA"]
     assert classes.photos.tolist() == [4, 2, 4, 0]

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import marked, stage, write_params
+from conftest import load_params, marked, stage, write_params
 from test_split import encoded, photo
 
 from facemask.core.errors import UserError
-from facemask.data.archive import simple, write_archive
+from facemask.data.archive import Archive, write_archive
+from facemask.data.faces import aliases_of, simple
 from facemask.data.images import cut_out
 from facemask.data.pascal_voc import Box, parse
 from facemask.data.sources import synthetic
-from stages.survey import folder_class
+from stages.survey import folder_class, paired, read
 
 
 @pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])
@@ -23,12 +24,33 @@ def test_a_class_folder_may_be_spelt_as_people_spell_it(name):
     assert folder_class(f"{name}.jpg", aliases) is None
 
 
+def test_the_innermost_folder_that_names_a_class_counts():
+    aliases = aliases_of({"with_mask": [], "without_mask": []})
+    assert folder_class("with_mask/without_mask/more/1.jpg", aliases) == "without_mask"
+
+
+def test_a_name_is_the_same_however_its_accents_are_composed_and_a_sign_is_a_name():
+    aliases = aliases_of({"masqu\u00e9": [], "+": [], "-": [], "__": []})
+    assert folder_class("MASQUE\u0301/1.jpg", aliases) == "masqu\u00e9"
+    assert folder_class("masque/1.jpg", aliases) is None
+    assert [folder_class(f"{sign}/1.jpg", aliases) for sign in ("+", "-", "__")] == ["+", "-", "__"]
+
+
 def survey(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
     write_archive(Path("raw/photos.zip"), members)
     write_params(Path(), **changes)
     done = stage("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "groups=groups.png")
     assert done.returncode == 0, done.stderr
     return pd.read_csv("faces.csv"), pd.read_csv("rejects.csv")
+
+
+def examined(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What survey reads in an archive, without the groups."""
+    write_archive(Path("raw.zip"), members)
+    write_params(Path(), **changes)
+    with Archive(Path("raw.zip")) as archive:
+        faces, rejects = read("photos", archive, load_params().survey)
+    return pd.DataFrame(faces), pd.DataFrame(rejects, columns=["dataset", "member", "kind", "reason"])
 
 
 def scene(number: int):
@@ -76,15 +98,17 @@ def test_a_photo_without_its_annotation_needs_a_class_folder():
         b"<annotation><object><name>x</name></object></annotation>",
         b"<annotation><object><name>x</name><bndbox><xmin>1e999</xmin></bndbox></object></annotation>",
         b'<!DOCTYPE a [<!ENTITY e "x">]><annotation><object><name>&e;</name></object></annotation>',
+        b'<?xml version="1.0" encoding="klingon"?><annotation/>',
+        b'<?xml version="1.0" encoding="utf-7"?><annotation/>',
+        b'<?xml version="1.0" encoding="idna"?><annotation/>',
+        b"<a>" * 100_000 + b"</a>" * 99_999,
     ],
-    ids=["empty", "text", "no box", "endless", "entity"],
+    ids=["empty", "text", "no box", "endless", "entity", "unknown encoding", "utf-7", "idna", "deep"],
 )
 def test_a_file_that_is_no_annotation_is_a_reject_with_the_reason(content):
     with pytest.raises(UserError, match=r"^no PASCAL VOC annotation: "):
         parse(content)
-    good = [("images/1.png", encoded(scene(1), "PNG")), ("images/1.xml", marked(("with_mask", 0, 0, 99, 99)))]
-    bad = [("images/2.png", encoded(scene(2), "PNG")), ("images/2.xml", content)]
-    _, rejects = survey(good + bad, survey__max_rejected=0.9)
+    _, rejects = examined([("images/2.png", encoded(scene(2), "PNG")), ("images/2.xml", content)])
     assert rejects.kind.tolist() == ["unreadable"]
 
 
@@ -110,6 +134,56 @@ def test_the_nearest_of_several_annotations_counts_and_of_two_at_the_same_distan
     assert faces.member.tolist() == ["a/images/1.png"]
     with pytest.raises(AssertionError, match=r"survey: a/marks/1.xml and a/more/1.xml may both mark the faces of"):
         survey([*near, ("a/more/1.xml", none)])
+
+
+@pytest.mark.parametrize("photos", [("with_mask/3.jpg", "without_mask/3.jpg"), ("a/3.jpg", "a/3.png")])
+def test_an_annotation_that_may_mark_two_photos_is_refused(photos):
+    with pytest.raises(UserError, match=f"^notes/3.xml may mark the faces of both {photos[0]} and {photos[1]}; move"):
+        paired([*photos, "notes/3.xml"])
+
+
+def test_an_annotation_marks_the_nearest_photo_alone_and_is_found_by_a_name_in_other_accents():
+    photos, strays = paired(["a/1.jpg", "b/1.jpg", "a/1.xml", "c/\u00e9", "c/e\u0301.xml", "d/2.xml", "d/2.txt"])
+    assert photos == [("a/1.jpg", "a/1.xml"), ("b/1.jpg", None), ("c/\u00e9", "c/e\u0301.xml"), ("d/2.txt", None)]
+    assert strays == ["d/2.xml"]
+
+
+def test_a_face_of_the_least_side_is_used_and_one_of_a_pixel_less_is_not():
+    faces = ("with_mask", 0, 0, 32, 60), ("without_mask", 100, 0, 160, 31)
+    found, rejects = examined([("1.png", encoded(scene(1), "PNG")), ("1.xml", marked(*faces))], survey__min_size=32)
+    assert found.label.tolist() == ["with_mask"]
+    assert rejects.kind.tolist() == ["too small"]
+
+
+def test_every_file_is_a_face_or_listed_with_the_reason_or_marks_one_that_is():
+    jpeg, png = photo(1, "JPEG"), encoded(scene(1), "PNG")
+    photos = ["a.jfif", "b.jpe", "c", "d.JPG", "e.photo", "f.bmp", "g.2021-03-01"]
+    members = [(f"with mask/{name}", jpeg) for name in photos]
+    members += [("scenes/1.png", png), ("scenes/1.xml", marked(("with_mask", 0, 0, 90, 90)))]
+    rejected = {
+        "with_mask/notes.txt": (b"two photos are missing", "no photo"),
+        "with_mask/.gitkeep": (b"", "no photo"),
+        "with_mask/film.mp4": (bytes(4) + b"ftypisom", "no photo"),
+        "with_mask/h.jpg": (b"", "unreadable"),
+        "with_mask/i.heic": (bytes(4) + b"ftypheic", "unreadable"),
+        "scenes/2.png": (png, "no face"),
+        "scenes/3.xml": (marked(), "no photo"),
+        "elsewhere/j": (jpeg, "unlabelled"),
+    }
+    members += [(name, content) for name, (content, _) in rejected.items()] + [("scenes/2.xml", marked())]
+    faces, rejects = examined(members)
+    assert set(faces.member) == {"scenes/1.png"} | {f"with mask/{name}" for name in photos}
+    assert dict(zip(rejects.member, rejects.kind, strict=True)) == {name: kind for name, (_, kind) in rejected.items()}
+    assert len(members) == len(faces) + len(rejects) + 2
+
+
+def test_files_that_are_no_photos_do_not_count_among_the_lost():
+    photos = [(f"with_mask/{number}.png", photo(number)) for number in range(3)]
+    labels = [(f"with_mask/{number}.txt", b"0 0.5 0.5 1 1") for number in range(3)]
+    faces, rejects = survey(photos + labels, survey__max_rejected=0.0)
+    assert len(faces) == len(rejects) == 3
+    with pytest.raises(AssertionError, match="the archive holds no images"):
+        survey(labels)
 
 
 def test_scenes_without_a_usable_face_are_one_line_that_says_what_was_marked():

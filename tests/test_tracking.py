@@ -1,7 +1,9 @@
 """MLflow: one row a model, in the user's own store, and never a lost training."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -55,6 +57,20 @@ def test_a_stage_in_a_temporary_workspace_records_in_the_users_checkout(model, t
     assert run.data.tags["dvc.exp_name"] == "brave-mask"
     assert run.info.artifact_uri.startswith((checkout / "mlartifacts").as_uri())
     assert not list(workspace.iterdir())
+
+
+@pytest.mark.parametrize("name", ["100% mine", "is it?", "a#b%20\u00e9"])
+def test_a_checkout_may_lie_in_a_folder_of_any_name(name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "model.keras").write_bytes(b"weights")
+    words = [sys.executable, "-c", RECORD, "model.keras", "0.9"]
+    done = subprocess.run(words, cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, check=True)
+    assert done.stderr == b""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        assert store.execute("SELECT key, value FROM metrics").fetchall() == [("test.accuracy", 0.9)]
+    assert [path.name for path in (folder / "mlartifacts").rglob("*") if path.is_file()] == ["model.keras"]
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_first_uses_at_the_same_time_lose_nothing(tmp_path):

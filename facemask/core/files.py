@@ -1,5 +1,6 @@
 """The same inputs give the same bytes: seeds, threads, and files that are whole or absent."""
 
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     import pandas
 
 DECIMALS = 6
+# The columns that are text in every table, whatever they look like: a class may be called 0, None or 1e5.
+TEXT = (
+    "dataset", "member", "label", "group", "sha256", "split", "predicted", "kind", "reason",
+    "test_set", "score", "class", "variant",
+)  # fmt: skip
+MAY_LACK = ("low", "high", "roc_auc", "average_precision")  # numbers that not every row has
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -71,6 +78,15 @@ def write_csv(path: Path, table: "pandas.DataFrame") -> None:
     """Write a table with floats of `DECIMALS` places and no index."""
     with replacing(path) as partial:
         table.to_csv(partial, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
+
+
+def read_csv(file: "Path | io.StringIO", rows: int | None = None) -> "pandas.DataFrame":
+    """Read a table that `write_csv` wrote, or its first rows: text as it was, the rest as numbers."""
+    import pandas as pd
+
+    return pd.read_csv(  # noqa: TID251
+        file, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=dict.fromkeys(MAY_LACK, ""), nrows=rows
+    )
 
 
 def prepare_tensorflow(seed: int, threads: int) -> None:

@@ -5,6 +5,7 @@ its script, made of such sections and of single values: `load` gives it, checked
 """
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -31,6 +32,11 @@ Degrees = Annotated[Float, Field(ge=0, le=45)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=32, le=1024)]
+
+
+# Of a value in a message: a few anchors of YAML may stand for more than fits into memory.
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 80, 80
 
 
 class Section(BaseModel):
@@ -79,7 +85,7 @@ def explain(error: dict, model: type[BaseModel], file: Path) -> str:
     if error["type"] == "value_error":
         return f"{file}: {key}: {context['error']}" if key else f"{file}: {context['error']}"
     allowed = error["msg"][0].lower() + error["msg"][1:]
-    return f"{file}: {key}: {error['input']!r} is not allowed: {allowed}"
+    return f"{file}: {key}: {SHORT.repr(error['input'])} is not allowed: {allowed}"
 
 
 def read(file: Path = Path("params.yaml")) -> dict[str, Any]:
@@ -96,6 +102,8 @@ def read(file: Path = Path("params.yaml")) -> dict[str, Any]:
         raise UserError(f"{file} is missing; restore it with: git checkout {file}") from None
     except (yaml.YAMLError, ValueError) as error:  # PyYAML lets through what int() and datetime() say, as of 2024-13-45
         raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{file} is nested too deeply to be read") from None
     if not isinstance(tree, dict):
         raise UserError(f"{file} is not valid YAML: it holds no keys")
     return tree

@@ -27,15 +27,26 @@ def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
             archive.writestr(zipfile.ZipInfo(name, EARLIEST_ZIP_DATE), content)
 
 
-def objection(member: zipfile.ZipInfo) -> str | None:
+def is_litter(name: str) -> bool:
+    """Whether an operating system left a file, of this path inside the dataset, there for itself."""
+    return not LITTER.isdisjoint(PurePosixPath(name).parts)
+
+
+def report_litter(names: Iterable[str]) -> None:
+    """Say how many files are left out as litter, if any."""
+    if names := list(names):
+        kinds = sorted(LITTER & {part for name in names for part in PurePosixPath(name).parts})
+        print(f"{len(names):,} files left out that operating systems make ({', '.join(kinds)})")
+
+
+def objection(name: str, member: zipfile.ZipInfo) -> str | None:
     """Why a member is refused, or None."""
-    name = member.filename
     path = PurePosixPath(name)
     kind = stat.S_IFMT(member.external_attr >> 16)
     if not path.parts:
         return "has no name"
-    if path.is_absolute() or "\\" in name or ":" in path.parts[0]:
-        return "has an absolute path, a backslash or a drive letter"
+    if path.is_absolute() or ":" in path.parts[0]:
+        return "has an absolute path or a drive letter"
     if ".." in path.parts:
         return "climbs out of the archive with .."
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -70,6 +81,10 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path.name}: member {error.object!r} says that its name is UTF-8, and it is not; zip it anew"
+        ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         with path.open("rb") as file:
             page = file.read(BLOCK).lstrip().startswith(b"<")
@@ -80,6 +95,15 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 class Archive:
     """A zip whose every member has been checked before the first is read.
 
+    Some programs on Windows write backslashes: members are known by names with slashes.
+
+    Attributes
+    ----------
+    names : list of str
+        Of all files but the litter, sorted.
+    litter : list of str
+        Of what operating systems leave beside the files.
+
     Raises
     ------
     UserError
@@ -89,20 +113,21 @@ class Archive:
     def __init__(self, path: Path):
         self.path = path
         self._zip = open_zip(path)
-        members = [member for member in self._zip.infolist() if not member.filename.endswith("/")]
-        seen: dict[str, zipfile.ZipInfo] = {}
-        for member in members:
-            reason = objection(member)
-            twin = seen.setdefault(member.filename.casefold(), member)
-            if not reason and twin is not member:
-                reason = f"has the same name as {twin.filename!r}"
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for member in self._zip.infolist():
+            name = member.filename.replace("\\", "/")
+            if name.endswith("/"):
+                continue
+            reason = objection(name, member)
+            if not reason and name in self._members:
+                reason = "is there twice; keep one of them"
             if reason:
                 raise UserError(f"{path.name}: member {member.filename!r} {reason}")
-        if sum(member.compress_size for member in members) > path.stat().st_size:
+            self._members[name] = member
+        if sum(member.compress_size for member in self._members.values()) > path.stat().st_size:
             raise UserError(f"{path.name}: its members overlap, so that it unpacks to many times its size")
-        self.names = sorted(
-            member.filename for member in members if not LITTER & set(PurePosixPath(member.filename).parts)
-        )
+        self.names = sorted(name for name in self._members if not is_litter(name))
+        self.litter = sorted(filter(is_litter, self._members))
 
     def __enter__(self) -> "Archive":
         return self
@@ -113,7 +138,7 @@ class Archive:
     def _blocks(self, name: str) -> Iterator[bytes]:
         """The content of a member, part by part."""
         try:
-            with self._zip.open(name) as file:
+            with self._zip.open(self._members[name]) as file:
                 while block := file.read(BLOCK):
                     yield block
         except Exception as error:  # zipfile lets through whatever its four decompressors raise
@@ -127,7 +152,7 @@ class Archive:
         UserError
             If it is too large for one, or cannot be unpacked as the archive's own directory says.
         """
-        size = self._zip.getinfo(name).file_size
+        size = self._members[name].file_size
         if size > MAX_PHOTO_BYTES:
             raise UserError(f"{self.path.name}: member {name!r} has {size:,} bytes; {MAX_PHOTO_BYTES:,} are allowed")
         return b"".join(self._blocks(name))
@@ -153,8 +178,3 @@ def by_dataset(folder: Path) -> Iterator[dict[str, Archive]]:
     """The archive of every dataset in a folder, open, by its name and in the order of names."""
     with contextlib.ExitStack() as stack:
         yield {path.stem: stack.enter_context(Archive(path)) for path in sorted(folder.glob("*.zip"))}
-
-
-def simple(name: str) -> str:
-    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case."""
-    return re.sub(r"[\W_]", "", name).casefold()

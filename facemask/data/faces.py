@@ -1,10 +1,37 @@
 """What counts as a usable face, and of which class it is."""
 
+import re
+import unicodedata
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from facemask.core.params import Count, Extent, Float, Section
+
+
+def simple(name: str) -> str:
+    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case; of `+`, the whole."""
+    name = unicodedata.normalize("NFC", name).casefold()
+    return re.sub(r"[\W_]", "", name) or name
+
+
+def aliases_of(classes: dict[str, list[str]]) -> dict[str, str]:
+    """The class that each folder name means, by the name made `simple`.
+
+    Raises
+    ------
+    ValueError
+        If a name means two classes.
+    """
+    aliases: dict[str, str] = {}
+    for label, names in classes.items():
+        for name in (label, *names):
+            if aliases.setdefault(simple(name), label) != label:
+                raise ValueError(
+                    f"classes: {name} means both {aliases[simple(name)]} and {label}, "
+                    "for case, spaces and _ do not matter; take it out of one of them"
+                )
+    return aliases
 
 
 class Survey(Section):
@@ -20,4 +47,8 @@ class Survey(Section):
     def classified(self) -> "Survey":
         if len(self.classes) < 2:
             raise ValueError("classes names fewer than two classes")
+        for label in self.classes:
+            if not label.strip() or not label.isprintable():
+                raise ValueError(f"classes: {label!r} is no name; give one that can be seen, on one line")
+        aliases_of(self.classes)
         return self

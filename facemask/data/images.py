@@ -1,16 +1,31 @@
 """One way to decode a photo and one way to resize it, in the pipeline and in the predictor."""
 
 import io
+import struct
+import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 MAX_PIXELS = 50_000_000
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff"}
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".avif", ".avifs", ".tif",
+    ".tiff",
+}  # fmt: skip
+# Photos too, but of formats that are not read.
+UNREAD_SUFFIXES = {".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 # Pillow goes by content, and would hand some formats to other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "AVIF", "TIFF")
 
+# What sets a photo upright, by its EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+
 Image.MAX_IMAGE_PIXELS = None
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of odd tags, which are not looked at
 
 
 class ImageError(Exception):
@@ -20,8 +35,8 @@ class ImageError(Exception):
 def decode(content: bytes, at_least: int | None = None) -> Image.Image:
     """Decode a photo to upright RGB.
 
-    The first frame of an animation is taken, transparency is laid on white, 16-bit grey is
-    scaled to 8 bits, and the EXIF orientation is applied.
+    The first frame of an animation is taken, transparency is laid on white, grey of 16 bits or of
+    floats from 0 to 1 is scaled to 8 bits, and the EXIF orientation is applied.
 
     Parameters
     ----------
@@ -33,7 +48,8 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
     Raises
     ------
     ImageError
-        If the file is empty, broken, cut short, or larger than `MAX_PIXELS`.
+        If the file is empty, broken, cut short, larger than `MAX_PIXELS`, or of numbers of which
+        nothing tells what is white.
     """
     if not content:
         raise ImageError("empty file")
@@ -44,7 +60,9 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
             if at_least:
                 image.draft("RGB", (2 * at_least, 2 * at_least))
             image.load()
-            return ImageOps.exif_transpose(to_rgb(image))
+            turn = TURNS.get(orientation(image))
+            rgb = to_rgb(image)
+            return rgb if turn is None else rgb.transpose(turn)
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
@@ -53,21 +71,51 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
         raise ImageError(f"cannot be decoded: {error}") from None
 
 
+def orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation of a photo; no other tag is looked at, for what one says may be anything."""
+    try:
+        if block := image.info.get("exif"):
+            return orientation_in(block.removeprefix(b"Exif\0\0"))
+        return image.getexif().get(ExifTags.Base.Orientation)  # it knows the places where some programs put it
+    except Exception:  # it lets through whatever its parsers raise
+        return None
+
+
+def orientation_in(block: bytes) -> int | None:
+    """The orientation in a block of TIFF tags (TIFF 6.0, 1992, section 2), if it is there in a form that may be."""
+    order = {b"II": "<", b"MM": ">"}[block[:2]]
+    start = struct.unpack_from(f"{order}I", block, 4)[0]
+    for entry in range(struct.unpack_from(f"{order}H", block, start)[0]):
+        place = start + 2 + 12 * entry
+        tag, kind = struct.unpack_from(f"{order}HH", block, place)
+        if tag == ExifTags.Base.Orientation and kind in (3, 4):
+            return struct.unpack_from(f"{order}{'HI'[kind - 3]}", block, place + 8)[0]
+    return None
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB, keeping the EXIF orientation in `info`."""
-    exif = image.getexif()
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float32)
-        scale = 255 / 65535 if values.max() > 255 else 1
-        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+    """Any Pillow mode to RGB.
+
+    Raises
+    ------
+    ImageError
+        If nothing tells what is white: integers of 32 bits, floats beyond 0 to 1.
+    """
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    elif image.mode == "F":
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise ImageError(f"floats from {values.min():g} to {values.max():g}; 0 (black) to 1 (white) are understood")
+        image = Image.fromarray((255 * values).round().astype(np.uint8))
+    elif image.mode == "I":
+        raise ImageError("grey of 32 bits; 8 and 16 are understood")
     elif image.has_transparency_data:
         image = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
         image = white
-    image = image.convert("RGB")
-    image.info["exif"] = exif.tobytes()
-    return image
+    return image.convert("RGB")
 
 
 def resize(image: Image.Image, size: int) -> np.ndarray:

@@ -23,5 +23,5 @@ def parse(xml: bytes) -> list[tuple[str, Box]]:
             )
             for item in objects
         ]
-    except (ElementTree.ParseError, DefusedXmlException, TypeError, ValueError, OverflowError) as error:
+    except (ElementTree.ParseError, DefusedXmlException, LookupError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"no PASCAL VOC annotation: {error}") from None

@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 
 from facemask.core.errors import UserError
-from facemask.core.files import write_csv
+from facemask.core.files import read_csv, write_csv
 from facemask.data.splits import SPLITS
-
-TEXT = {"dataset": str, "member": str, "label": str, "group": str, "sha256": str}
 
 
 def external(names: Iterable[str]) -> list[str]:
@@ -66,7 +64,7 @@ def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
 
 def rows(folder: Path, split: str) -> pd.DataFrame:
     """A split's table: dataset, member, label, group, copy (0 for the face itself)."""
-    return pd.read_csv(folder / f"{split}.csv", dtype=TEXT, keep_default_na=False)
+    return read_csv(folder / f"{split}.csv")
 
 
 def labels(folder: Path, split: str, classes: list[str]) -> np.ndarray:
@@ -75,5 +73,14 @@ def labels(folder: Path, split: str, classes: list[str]) -> np.ndarray:
 
 
 def read_labels(file: Path) -> list[str]:
-    """The classes in the order of the model's outputs, a line each."""
-    return file.read_text(encoding="utf-8").splitlines()
+    """The classes in the order of the model's outputs, a line each.
+
+    Raises
+    ------
+    UserError
+        If one is there twice, or empty.
+    """
+    classes = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if len(set(classes)) < len(classes) or "" in classes:
+        raise UserError(f"{file} names a class twice, or has an empty line; make it again with: dvc repro train")
+    return classes

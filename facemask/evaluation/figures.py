@@ -1,13 +1,16 @@
 """The pictures people look at before they read a number. Each function writes one PNG."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from text_unidecode import unidecode
 
 from facemask.core.files import replacing
 
@@ -26,8 +29,20 @@ mpl.rcParams.update(
         "legend.frameon": False,
         "font.size": 10,
         "savefig.dpi": 110,
+        "text.parse_math": False,  # a class may have dollars in its name
     }
 )
+
+
+@functools.cache
+def glyphs() -> frozenset[int]:
+    """The characters that the figures' font can draw."""
+    return frozenset(font_manager.get_font(font_manager.findfont(font_manager.FontProperties())).get_charmap())
+
+
+def legible(text: str) -> str:
+    """A name with what the font lacks, such as Chinese, in Latin letters: no font that has all is on every machine."""
+    return "".join(one if ord(one) in glyphs() else unidecode(one) or f"U+{ord(one):04X}" for one in text).strip()
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -62,9 +77,10 @@ def confusion_matrix(table: pd.DataFrame, split: str, path: Path) -> None:
     for (row, column), count in np.ndenumerate(counts):
         tone = "white" if fractions[row, column] > 0.5 else "#222222"
         axes.text(column, row, f"{count}\n{fractions[row, column]:.1%}", ha="center", va="center", color=tone)
-    axes.set(xlabel="predicted", ylabel="true", title=f"confusion matrix, {split}")
-    axes.set_xticks(range(len(classes)), classes, rotation=20, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true", title=f"confusion matrix, {legible(split)}")
+    names = list(map(legible, classes))
+    axes.set_xticks(range(len(classes)), names, rotation=20, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), names)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     save(figure, path)
@@ -75,9 +91,10 @@ def roc(curves: pd.DataFrame, areas: Mapping[str, float], split: str, path: Path
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for label, curve in curves.groupby("class"):
-        axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=f"{label}  (area {areas[label]:.4f})")
+        area = f"{legible(label)}  (area {areas[label]:.4f})"
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=area)
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {split}")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {legible(split)}")
     axes.legend(loc="lower right")
     save(figure, path)
 
@@ -87,8 +104,8 @@ def precision_recall(curves: pd.DataFrame, averages: Mapping[str, float], split:
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for label, curve in curves.groupby("class"):
-        axes.plot(curve.recall, curve.precision, label=f"{label}  (average {averages[label]:.4f})")
-    axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {split}", ylim=(0, 1.03))
+        axes.plot(curve.recall, curve.precision, label=f"{legible(label)}  (average {averages[label]:.4f})")
+    axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {legible(split)}", ylim=(0, 1.03))
     axes.legend(loc="lower left")
     save(figure, path)
 
@@ -106,7 +123,11 @@ def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
         )
     left = min(0.5, table.confidence.min()) - 0.05
     axes.set(
-        xlabel="confidence", ylabel="accuracy", title=f"reliability, {split}", xlim=(left, 1.03), ylim=(-0.05, 1.05)
+        xlabel="confidence",
+        ylabel="accuracy",
+        title=f"reliability, {legible(split)}",
+        xlim=(left, 1.03),
+        ylim=(-0.05, 1.05),
     )
     figure.legend(loc="outside lower center")
     save(figure, path)
@@ -115,7 +136,7 @@ def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
 def show(axes: Axes, photo: np.ndarray, caption: str = "", tone: str = "#222222") -> None:
     """One photo without ticks, its caption below."""
     axes.imshow(photo, interpolation="antialiased")
-    axes.set_xlabel(caption, color=tone, fontsize=8)
+    axes.set_xlabel(legible(caption), color=tone, fontsize=8)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -134,7 +155,7 @@ def predictions_grid(
     columns = 5
     lines = max(1, -(-len(photos) // columns))
     figure = Figure(figsize=(1.9 * columns, 2.3 * lines + 0.4), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.suptitle(legible(title), x=0.01, ha="left", fontsize=11)
     cells = figure.subplots(lines, columns, squeeze=False).flat
     for photo, true, guess, share in zip(photos, labels, predicted, confidence, strict=True):
         tone = RIGHT if true == guess else WRONG

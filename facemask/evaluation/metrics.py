@@ -1,7 +1,5 @@
 """What a classifier's probabilities are worth, for any number of classes."""
 
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -215,9 +213,3 @@ def class_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["test_set", "class", "precision", "recall", "f1", "photos", "roc_auc", "average_precision"]
     )
-
-
-def read_table(file: Path | io.StringIO) -> pd.DataFrame:
-    """A table that `scores_table` or `class_table` gave, as it was written; a class may be called `none`."""
-    numbers = ("low", "high", "roc_auc", "average_precision")
-    return pd.read_csv(file, keep_default_na=False, na_values=dict.fromkeys(numbers, ""))

@@ -15,8 +15,9 @@ import yaml
 
 from facemask.core import cli
 from facemask.core.errors import UserError
+from facemask.core.files import read_csv
 from facemask.evaluation import markdown
-from facemask.evaluation.metrics import INTERVAL, read_table
+from facemask.evaluation.metrics import INTERVAL
 from facemask.experiments.dvc import ALLOWED_LOSS, at, commit_of, dvc, git
 
 TEST = "metrics/test.json"
@@ -47,7 +48,7 @@ def parameters(commit: str) -> str:
 
 def scores(table: str) -> dict[tuple[str, str], Any]:
     """The rows of `metrics.scores_table`, given as CSV, by the file and the name of the headline that they explain."""
-    rows = read_table(io.StringIO(table)).itertuples()
+    rows = read_csv(io.StringIO(table)).itertuples()
     return {
         (TEST, row.score) if row.test_set == "test" else (EXTERNAL, row.test_set): row
         for row in rows

@@ -14,6 +14,7 @@ import yaml
 
 from facemask.core import cli
 from facemask.core.errors import UserError
+from facemask.core.files import read_csv
 from facemask.experiments import tracking
 from facemask.experiments.dvc import ALLOWED_LOSS, at, commit_of, git, run_of
 
@@ -70,7 +71,7 @@ def main(revision: str) -> None:
     check_committed(revision)
     run, commit = run_of(revision), commit_of(revision)
     settings = yaml.safe_load(at(commit, "params.yaml"))
-    variants = pd.read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
+    variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
     check_export(variants, settings["export"]["max_accuracy_drop"])
     accuracy = json.loads(at(commit, "metrics/test.json"))["accuracy"]
     with tracking.quiet(), tracking.store():

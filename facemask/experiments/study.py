@@ -15,9 +15,9 @@ import yaml
 
 from facemask.core import cli
 from facemask.core.errors import UserError
-from facemask.core.files import write_text
+from facemask.core.files import read_csv, write_text
 from facemask.evaluation import figures, markdown
-from facemask.evaluation.metrics import INTERVAL, read_table
+from facemask.evaluation.metrics import INTERVAL
 from facemask.experiments import dvc, tracking
 from facemask.experiments.dvc import at, commit_of, git
 
@@ -82,7 +82,7 @@ def result(name: str, label: str) -> dict[str, object]:
     commit = commit_of(name)
     external, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("external", "export"))
     scores, report = (
-        read_table(io.StringIO(at(commit, f"metrics/{file}.csv"))).query("test_set == 'test'")
+        read_csv(io.StringIO(at(commit, f"metrics/{file}.csv"))).query("test_set == 'test'")
         for file in ("scores", "classification_report")
     )
     scores = scores.set_index("score")

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +32,14 @@ AXES = ("model", "train_from")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{a: {b: 1}} to {"a.b": 1}."""
-    flat = {}
+    """{a: {b: 1}} to {"a.b": 1}, in letters that MLflow takes: names that become the same get a _ more."""
+    flat, taken = {}, set()
     for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        name = re.sub(r"[^\w.: -]", "_", key)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
 
 
@@ -60,7 +65,9 @@ def store() -> Iterator[str]:
         yield mlflow.set_experiment(EXPERIMENT).experiment_id
         return
     with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
-        mlflow.set_tracking_uri(f"sqlite:///{root() / 'mlflow.db'}")
+        database = str(root() / "mlflow.db")
+        # In the URI of a database a ? begins its options and MLflow takes %20 for a space; neither can be escaped.
+        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if {'%', '?'} & {*database} else database}")
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment:
             yield experiment.experiment_id

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from facemask.core.errors import UserError
 from facemask.core.files import remove, write_json, write_text
-from facemask.data.archive import Archive
+from facemask.data.archive import Archive, report_litter
 from facemask.data.sources import kaggle, local, synthetic
 from facemask.data.splits import SPLITS
 
@@ -89,6 +89,7 @@ def obtain(name: str, dataset: Dataset, folder: Path) -> None:
         origin = SOURCES[dataset.source].fetch(dataset, incoming / f"{name}.zip")
         with Archive(incoming / f"{name}.zip") as archive:
             listing, files, size = listed(archive)
+            report_litter(archive.litter)
         fingerprint = hashed(listing)
         print(f"{name}: {files:,} files, sha256: {fingerprint}", flush=True)
         if dataset.sha256 not in (None, fingerprint):

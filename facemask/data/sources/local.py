@@ -1,12 +1,14 @@
 """Photos on this machine: a zip, or a folder that is packed into one."""
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from facemask.core.errors import UserError
 from facemask.core.repository import resolve
-from facemask.data.archive import LITTER, Archive, write_archive
+from facemask.data.archive import Archive, is_litter, report_litter, write_archive
 from facemask.data.sources.dataset import Dataset
 
 
@@ -15,6 +17,45 @@ class Local(Dataset):
 
     source: Literal["archive"]
     path: str
+
+
+def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Every file in a folder and below it, links followed, in order.
+
+    Raises
+    ------
+    UserError
+        If a folder holds itself, or something in it is no file: a photo must not vanish unseen.
+    OSError
+        If a folder cannot be listed.
+    """
+    real = folder.resolve()
+    if real in above:
+        raise UserError(f"{folder} is a link to a folder that holds it; take the link away")
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from files_in(path, (*above, real))
+        elif path.is_file():
+            yield path
+        else:
+            raise UserError(f"{path} is no file, or a link to nothing; take it away")
+
+
+def name_in(folder: Path, file: Path) -> str:
+    """The name of a file in the dataset.
+
+    Raises
+    ------
+    UserError
+        If it is not UTF-8.
+    """
+    name = file.relative_to(folder).as_posix()
+    if (shown := os.fsencode(name).decode(errors="backslashreplace")) != name:
+        raise UserError(
+            f"the name {shown} in {folder} is not UTF-8; rename it, or all of them: "
+            "convmv -r --notest -f cp1252 -t utf8 FOLDER"
+        )
+    return name
 
 
 def fetch(dataset: Local, destination: Path) -> dict[str, str | int | None]:
@@ -27,8 +68,9 @@ def fetch(dataset: Local, destination: Path) -> dict[str, str | int | None]:
     """
     path = resolve(dataset.path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not LITTER & set(file.parts))
-        write_archive(destination, ((file.relative_to(path).as_posix(), file.read_bytes()) for file in files))
+        files = {name_in(path, file): file for file in files_in(path)}
+        write_archive(destination, ((name, file.read_bytes()) for name, file in files.items() if not is_litter(name)))
+        report_litter(filter(is_litter, files))
     elif path.is_file():
         with Archive(path):
             shutil.copyfile(path, destination)

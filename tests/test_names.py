@@ -1,0 +1,117 @@
+"""Classes and photos may be called anything: what looks like a number, a formula or another script stays a name."""
+
+import io
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import archived, checkout, shell
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import image as pictures
+
+from facemask.core.errors import UserError
+from facemask.core.files import TEXT, read_csv, write_csv
+from facemask.data import shards
+from facemask.data.archive import write_archive
+from facemask.data.sources import synthetic
+from facemask.evaluation import figures
+from facemask.experiments import tracking
+from stages.card import table
+
+ODD = ["0", "1e5", "None", "NA", "true", 'a, "b" (worn) $x$ | +', "戴口罩"]
+NAMES = st.sampled_from([*ODD, "01", "1.50", "nan", "null", "inf", "-", "+", " x ", "#"]) | st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]), min_size=1
+)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, st.floats(0, 1)), min_size=1))
+def test_a_table_gives_back_the_names_it_was_given(rows):
+    written = pd.DataFrame(rows, columns=["label", "member", "confidence"]).assign(left=range(len(rows)))
+    write_csv(Path("table.csv"), written)
+    found = read_csv(Path("table.csv"))
+    assert found[["label", "member", "left"]].to_dict("records") == written[["label", "member", "left"]].to_dict(
+        "records"
+    )
+    assert np.abs(found.confidence - written.confidence).max() < 1e-6
+
+
+def test_every_column_of_names_is_read_as_text(reproduced):
+    for file in ("data/faces.csv", "data/rejects.csv", "data/manifest.csv", "metrics/predictions.csv",
+                 "metrics/external.csv", "data/shards/train.csv"):  # fmt: skip
+        names = read_csv(reproduced / file, rows=1).select_dtypes(exclude="number").columns
+        assert set(names) <= set(TEXT), file
+
+
+@pytest.mark.parametrize("lines", ["a\nb\na\n", "a\n\nb\n", ""])
+def test_labels_that_are_no_list_of_classes_are_refused(lines):
+    Path("labels.txt").write_text(lines)
+    with pytest.raises(UserError, match=r"labels.txt names a class twice, or has an empty line"):
+        shards.read_labels(Path("labels.txt"))
+
+
+def test_a_figure_shows_every_name_in_letters_that_it_has():
+    assert figures.legible("戴口罩") == "Dai Kou Zhao"
+    assert figures.legible("маска é 5") == "маска é 5"
+    assert figures.legible("\U0001f637") != ""
+    assert {ord(letter) for name in ODD for letter in figures.legible(name)} <= figures.glyphs()
+
+
+@pytest.mark.filterwarnings("error:.*missing from font")
+def test_figures_take_any_name():
+    labels, probabilities = np.arange(len(ODD) * 2) % len(ODD), np.random.default_rng(0).dirichlet(np.ones(7), 14)
+    figures.confusion_matrix(labels, labels, ODD, "戴", Path("confusion.png"))
+    figures.roc(labels, probabilities, ODD, "戴", Path("roc.png"))
+    figures.precision_recall(labels, probabilities, ODD, "戴", Path("pr.png"))
+    photos = np.zeros((7, 8, 8, 3), np.uint8)
+    figures.predictions_grid(photos, ODD, ODD[::-1], np.ones(7), "photos of 戴", Path("grid.png"))
+    figures.groups([("2 photos", photos[:2], ODD[-2:])], Path("groups.png"))
+    assert all(pictures.imread(path).std() > 0 for path in Path().glob("*.png"))
+
+
+def test_metrics_of_any_class_are_recorded(tmp_path):
+    names = [*ODD, "a/b", "a//b", "../x", "/", ".", "a "]
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    with tracking.quiet(), mlflow.start_run() as run:
+        mlflow.log_metrics(tracking.numbers({"test": {"per_class": {name: {"f1": 0.5} for name in names}}}))
+        mlflow.log_params(tracking.flatten({"survey": {"classes": {name: [] for name in names}}}))
+    found = mlflow.get_run(run.info.run_id).data
+    assert len(found.metrics) == len(found.params) == len(names)
+
+
+def test_metrics_whose_names_would_be_one_are_all_kept():
+    metrics = {"(a)": {"f1": 1}, "[a]": {"f1": 2}, "_a_": 3, "mask (worn)": 4}
+    assert tracking.numbers(metrics) == {"_a_.f1": 1, "_a__.f1": 2, "_a___": 3, "mask _worn_": 4}
+
+
+def test_a_table_of_the_card_keeps_its_columns():
+    assert table(["a|b", "c"], [["|", "d"]]).splitlines()[2] == r"| \| | d |"
+
+
+@pytest.mark.slow
+def test_a_pipeline_runs_with_classes_of_any_name(tmp_path):
+    members = []
+    for number, label in enumerate(ODD * 20):
+        file = io.BytesIO()
+        synthetic.draw_face(np.random.default_rng(number), synthetic.CLASSES[number % 3], 40).save(file, "PNG")
+        members.append((f"photos/{label}/{number}.png", file.getvalue()))
+    write_archive(tmp_path / "odd.zip", members)
+    folder = checkout(
+        tmp_path / "100% mine? #1", datasets=archived(tmp_path / "odd.zip"),
+        survey__classes={name: [] for name in ODD}, survey__copy_distance=0, decision__label="None", epochs=1,
+    )  # fmt: skip
+    written = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(
+        written.replace("\n    1e5:", '\n    "1e5":')
+    )  # a number to YAML 1.2, so to DVC
+    said = shell("dvc", "repro", cwd=folder)
+    assert "warning" not in said
+    assert set((folder / "models/labels.txt").read_text().splitlines()) == set(ODD)
+    assert set(json.loads((folder / "metrics/test.json").read_text())["per_class"]) == set(ODD)
+    assert set(json.loads((folder / "metrics/data.json").read_text())["faces"]["train"]) == set(ODD)
+    assert yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["export"]
+    assert (folder / "mlflow.db").is_file()
