@@ -68,14 +68,14 @@ def card(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(exported, card):
-    with serving("--model", exported, "--faces", "none", "--card", card) as started:
+    with serving("--model", exported, "--detector", "none", "--card", card) as started:
         yield started
 
 
 def test_the_interface_gives_what_the_command_gives(server, exported):
     [photo] = draw_photos(Path("photos"), 1)
     answer = server.predict(photo.read_bytes()).json()
-    done = facemask("predict", photo, "--model", exported, "--faces", "none", "--format", "json")
+    done = facemask("predict", photo, "--model", exported, "--detector", "none", "--format", "json")
     assert answer["faces"] == json.loads(done.stdout)["faces"]
     assert (answer["width"], answer["height"]) == (60, 60)
 
@@ -89,7 +89,7 @@ def test_the_interface_describes_itself(server):
 
 def test_the_decision_rule_and_the_card_are_shown(exported, card, tmp_path):
     model = with_rule(exported, tmp_path, label="without_mask", threshold=0.37)
-    with serving("--model", model / "float32.tflite", "--faces", "none", "--card", card) as server:
+    with serving("--model", model / "float32.tflite", "--detector", "none", "--card", card) as server:
         told = requests.get(f"{server.address}api/model", timeout=10).json()
     assert (told["file"], told["label"], told["threshold"]) == ("float32.tflite", "without_mask", 0.37)
     assert list(told["classes"]) == (exported / "labels.txt").read_text().split()
@@ -140,7 +140,7 @@ def test_ten_clients_at_once_are_all_answered_in_the_memory_of_two(exported):
     Image.effect_noise((6000, 5000), 20).convert("RGB").save(file, "JPEG", quality=30)
     photo = file.getvalue()
     two_cores = set(sorted(os.sched_getaffinity(0))[:2])
-    with serving("--model", exported, "--faces", "none", cores=two_cores) as server:
+    with serving("--model", exported, "--detector", "none", cores=two_cores) as server:
         idle = server.peak()
         server.predict(photo)
         one = server.peak() - idle
@@ -172,7 +172,7 @@ def test_only_this_machine_can_connect(server):
 
 def test_a_taken_port_is_one_line(server, exported):
     port = urlsplit(server.address).port
-    done = facemask("serve", "--port", port, "--model", exported, "--faces", "none", "--no-browser")
+    done = facemask("serve", "--port", port, "--model", exported, "--detector", "none", "--no-browser")
     assert done.returncode == 1
     assert re.fullmatch(
         rf"facemask serve: port {port} cannot be used \(.+\); name another with --port.*\n", done.stderr
@@ -180,7 +180,7 @@ def test_a_taken_port_is_one_line(server, exported):
 
 
 def test_a_card_that_is_not_there_is_one_line(exported):
-    done = facemask("serve", "--card", "no.md", "--model", exported, "--faces", "none", "--no-browser")
+    done = facemask("serve", "--card", "no.md", "--model", exported, "--detector", "none", "--no-browser")
     assert (done.returncode, done.stderr) == (1, "facemask serve: --card: there is no file no.md\n")
 
 
@@ -233,7 +233,7 @@ def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, car
     def texts(selector: str) -> list[str]:
         return [element.text for element in browser.find_elements("css selector", selector)]
 
-    with serving("--model", model, "--detector", detector, "--card", card) as server:
+    with serving("--model", model, "--detector-weights", detector, "--card", card) as server:
         browser.get(server.address)
         assert texts("#card h3") == ["Limits"]
         assert texts("#card td") == ["<b>1</b>", "2"]

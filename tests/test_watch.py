@@ -85,7 +85,7 @@ def camera(*shows: int):
 
 def watch(*words, model: Path) -> subprocess.CompletedProcess:
     """Watch without a detector: every frame is a face."""
-    return facemask("watch", "--faces", "none", "--model", model, *words)
+    return facemask("watch", "--detector", "none", "--model", model, *words)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
@@ -142,7 +142,7 @@ def test_a_camera_that_falls_silent_is_a_lost_one(exported):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_whole_files(number, exported):
     with camera(100_000) as (address, _):
-        command = [sys.executable, "-m", "facemask", "watch", address, "--faces=none", f"--model={exported}"]
+        command = [sys.executable, "-m", "facemask", "watch", address, "--detector=none", f"--model={exported}"]
         with subprocess.Popen(
             [*command, "--output=out.mp4"], env={"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -211,10 +211,10 @@ def test_four_people_are_seen_to_put_masks_on(real_model, shared):
     """They are bare for the first second; one takes the mask off again and back on; at the end all wear one."""
     video = shared / "data/four_people_masking.mp4"
     from facemask.inference.classifier import Classifier
-    from facemask.inference.detectors import open_detector
+    from facemask.inference.detectors import DETECTORS
     from facemask.inference.recognition import Recognizer
 
-    detector = open_detector("yunet", shared / "weights/face_detection_yunet_2023mar.onnx", [320])
+    detector = DETECTORS["yunet"](shared / "weights/face_detection_yunet_2023mar.onnx", [320])
     recognize = Recognizer([(detector, Classifier(real_model))])
     with Source(str(video), 1, Stopwatch()) as source:
         seen = [(frame.seconds, [face.label for face in recognize(frame.pixels) if face.label]) for frame in source]

@@ -52,9 +52,9 @@ class Model(BaseModel):
     size: int = Field(description="side of the square it looks at, in pixels")
     classes: dict[str, str] = Field(description="each class with its colour")
     label: str = Field(description="what the threshold is for")
-    threshold: float | None = Field(description="label is said from this probability on; null: the likeliest class")
-    margin: float = Field(description="share of its size by which a face is widened on every side")
-    least_side: int = Field(description="smaller faces are not labelled, in pixels")
+    threshold: float | None = Field(description="label is said from this probability on; null: the argmax")
+    margin: float = Field(description="fraction of its size by which a face is widened on every side")
+    min_size: int = Field(description="smaller faces are not labelled, in pixels")
     largest_upload: int = Field(description="of a photo's file, in bytes")
     card: str | None = Field(description="the model card, Markdown")
 
@@ -97,7 +97,7 @@ def application(recognize: Recognizer, workers: int, card: Path | None) -> FastA
             label=classifier.label,
             threshold=classifier.threshold,
             margin=classifier.margin,
-            least_side=recognize.least_side,
+            min_size=recognize.min_size,
             largest_upload=MAX_UPLOAD,
             card=card.read_text(encoding="utf-8") if card else None,
         )  # fmt: skip
