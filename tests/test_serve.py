@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +21,10 @@ import pytest
 import requests
 from conftest import ROOT, draw_photos, facemask, with_rule
 from PIL import Image
+from test_hostile import vast_png
 
 MB = 2**20
+HEAD = b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
 
 
 class Server:
@@ -33,6 +35,9 @@ class Server:
 
     def predict(self, content, **headers) -> requests.Response:
         return requests.post(f"{self.address}api/predict", data=content, headers=headers, timeout=60)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", urlsplit(self.address).port), 10)
 
     def peak(self) -> int:
         """The most memory it ever used, in bytes."""
@@ -123,6 +128,64 @@ def test_what_is_no_photo_is_refused_in_one_line(server, content, reason):
     assert (answer.status_code, answer.json()) == (422, {"detail": reason})
 
 
+def test_a_photo_of_one_column_is_refused_before_it_is_decoded(server):
+    before = server.peak()
+    answer = server.predict(vast_png(1, 50_000_000))
+    assert answer.json() == {"detail": "1 x 50000000 pixels; a side of 65,535 is allowed"}
+    assert server.peak() - before < 100 * MB
+
+
+def test_an_upload_that_is_broken_off_is_no_news(exported):
+    with serving("--model", exported, "--detector", "none") as server:  # which must end without a word
+        for _ in range(20):
+            with server.connect() as connection:
+                connection.sendall(HEAD + bytes(1000))
+        assert server.predict(b"hello").status_code == 422
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server ends a connection within a minute."""
+    connection.settimeout(60)
+    try:
+        while connection.recv(10_000):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.slow
+def test_the_server_outlives_a_flood_and_clients_that_fall_silent(exported):
+    file = io.BytesIO()
+    Image.effect_noise((3000, 2000), 20).convert("RGB").save(file, "JPEG", quality=30)
+    photo = file.getvalue()
+    with serving("--model", exported, "--detector", "none") as server, ExitStack() as stack:
+        assert server.predict(photo).status_code == 200
+        one = server.peak()
+
+        def crowd(count: int, said: bytes) -> list[socket.socket]:
+            connections = [stack.enter_context(server.connect()) for _ in range(count)]
+            for connection in connections:
+                connection.sendall(said)
+            return connections
+
+        silent = crowd(200, b"") + crowd(50, HEAD[:40])
+        assert server.predict(photo).status_code == 200  # they stand in nobody's way
+        silent += crowd(50, HEAD + bytes(1000))
+        with ThreadPoolExecutor(300) as clients:
+            flood = list(clients.map(lambda _: server.predict(photo).status_code, range(300)))
+        assert set(flood) <= {200, 503}
+        assert all(map(ended, silent))
+        assert server.predict(photo).status_code == 200
+        with ThreadPoolExecutor(300) as clients:
+            flood = list(clients.map(lambda _: server.predict(photo).status_code, range(300)))
+        assert set(flood) == {200, 503}
+        assert server.predict(photo).status_code == 200
+        assert server.peak() - one < 300 * MB
+
+
 def test_a_gigabyte_is_refused_and_never_in_memory(server):
     before = server.peak()
     assert server.predict(bytes(MB) for _ in range(1024)).status_code == 413
@@ -130,7 +193,7 @@ def test_a_gigabyte_is_refused_and_never_in_memory(server):
 
 
 def test_a_gigabyte_that_is_announced_is_refused_at_once(server):
-    with socket.create_connection(("127.0.0.1", urlsplit(server.address).port), 10) as connection:
+    with server.connect() as connection:
         connection.sendall(b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1073741824\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
