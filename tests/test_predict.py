@@ -204,7 +204,7 @@ RULES = {
     "a fraction of a pixel": ({"min_size": 0.5}, "min_size cannot be 0.5"),
     "true": ({"margin": True}, "margin cannot be True"),
     "text": ({"threshold": "0.5"}, "threshold cannot be '0.5'"),
-    "no such class": ({"label": "mask", "threshold": 0.5}, "label cannot be 'mask'"),
+    "no such class": ({"label": "mask", "threshold": 0.5}, "label 'mask' is none of labels.txt"),
     "a label that is none": ({"label": ["with_mask"]}, r"label cannot be \['with_mask'\]"),
     "a number of many digits": ({"min_size": 10**4000}, "min_size cannot be 10000"),
 }
@@ -213,15 +213,16 @@ RULES = {
 @pytest.mark.parametrize("name", RULES)
 def test_an_impossible_decision_rule_is_refused(name, exported, tmp_path):
     changes, message = RULES[name]
-    with pytest.raises(UserError, match=f"decision.json: {message}.*; run dvc repro export$"):
+    with pytest.raises(UserError, match=rf"(decision|faces).json: {message}.*; run dvc repro export$"):
         Classifier(with_rule(exported, tmp_path, **changes))
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "[]", "null", "1" * 5000, "{", ""])
-def test_a_decision_rule_that_is_none_is_refused(content, exported, tmp_path):
+@pytest.mark.parametrize("name", ["decision.json", "faces.json"])
+def test_a_decision_rule_that_is_none_is_refused(name, content, exported, tmp_path):
     model = with_rule(exported, tmp_path)
-    (model / "decision.json").write_text(content)
-    with pytest.raises(UserError, match=r"decision.json is not JSON with a decision rule; run dvc repro export$"):
+    (model / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is not the JSON that belongs there; run dvc repro export$"):
         Classifier(model)
 
 
@@ -254,7 +255,7 @@ FAULTS = {
     "a model without labels": (["--model", "alone/int8.tflite"], "there is no labels.txt beside the model"),
     "labels of another model": (["--model", "other"], "does not hold the labels that int8.tflite was exported with"),
     "a model without its labels": (["--model", "bare"], "int8.tflite has no labels inside.*; run dvc repro export"),
-    "an old export": (["--model", "old"], "decision.json has no 'margin'; run dvc repro export"),
+    "an old export": (["--model", "old"], "faces.json has no 'margin'; run dvc repro export"),
     "no such photo": (["missing.jpg"], "there is no file or folder missing.jpg"),
     "a folder without photos": (["empty"], "there are no photos in"),
     "an output that is a file": (["--output", "taken"], "File exists"),
@@ -282,8 +283,7 @@ def test_a_fault_is_one_line(fault, exported, tmp_path):
     model = Path("bare/int8.tflite").read_bytes()
     Path("bare/int8.tflite").write_bytes(model[: model.index(b"PK\x03\x04")])
     Path("other/labels.txt").write_text("with_mask\nwithout_mask\n")
-    rule = json.loads(Path("old/decision.json").read_text())
-    Path("old/decision.json").write_text(json.dumps({key: value for key, value in rule.items() if key != "margin"}))
+    Path("old/faces.json").write_text('{"min_size": 32}')
     defaults = [] if words[0] == "--model" else ["--model", exported]
     named = words if words[0] in ("missing.jpg", "empty", "photos") else [photo, *words]
     done = facemask("predict", "--detector", "none", *defaults, *named)

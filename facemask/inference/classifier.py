@@ -53,15 +53,14 @@ class Classifier:
         except (ValueError, RuntimeError):
             raise UserError(f"{self.file} is not a .tflite model, or is cut short; run dvc repro export") from None
         self.classes = read_labels(self.file.with_name(LABELS), packed_labels(content), self.file)
+        rule = self.file.with_name("decision.json")
         self.label, self.threshold = read_values(
-            self.file.with_name("decision.json"),
+            rule,
             label=lambda value: isinstance(value, str),
             threshold=lambda value: value is None or is_number(value, int | float, 1),
         )
         if self.threshold is not None and self.label not in self.classes:
-            raise UserError(
-                f"{self.file.with_name('decision.json')}: label is none of labels.txt; run dvc repro export"
-            )
+            raise UserError(f"{rule}: label {self.label!r:.50} is none of labels.txt; run dvc repro export")
         self.margin, self.min_size = read_values(
             self.file.with_name("faces.json"),
             margin=lambda value: is_number(value, int | float, 2),
