@@ -319,8 +319,9 @@ def test_faces_are_found_and_none_is_a_result(exported, shared):
     Image.new("RGB", (400, 300), "grey").save("wall.png")
     detector = shared / "weights/face_detection_yunet_2023mar.onnx"
     done = facemask(
-        "predict", "people.png", "wall.png", "--model", exported, "--detector-weights", detector, "--format", "json"
-    )
+        "predict", "people.png", "wall.png", "--model", exported, "--detector-weights", detector, "--format", "json",
+        "--min-size", 50,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     people, wall = lines(done)
     assert sum(face["label"] is not None for face in people["faces"]) == 4

@@ -296,7 +296,7 @@ def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, car
     def texts(selector: str) -> list[str]:
         return [element.text for element in browser.find_elements("css selector", selector)]
 
-    with serving("--model", model, "--detector-weights", detector, "--card", card) as server:
+    with serving("--model", model, "--detector-weights", detector, "--min-size", 50, "--card", card) as server:
         browser.get(server.address)
         assert texts("#card h3") == ["Limits"]
         assert texts("#card td") == ["<b>1</b>", "2"]
