@@ -15,7 +15,8 @@ from facemask.data.boxes import matches
 from facemask.data.faces import simple
 from facemask.inference.classifier import Classifier
 from facemask.inference.commands import sizes
-from facemask.inference.detectors import Face, open_detector
+from facemask.inference.detectors import Face
+from facemask.inference.detectors.yunet import YuNet
 from facemask.inference.recognition import classify
 from facemask.inference.stopwatch import Stopwatch
 from stages.survey import paired
@@ -37,21 +38,22 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--detector", type=Path)
+    parser.add_argument("--detector-weights", type=Path)
     parser.add_argument("--sizes", nargs="+", default=["320", "480", "640", "960", "320,640", "320,960"])
-    words = parser.parse_args()
-    classifier = Classifier(words.model)
+    args = parser.parse_args()
+    classifier = Classifier(args.model)
+    least = classifier.min_size
     names = {simple(name): name for name in classifier.classes}
-    perfect, found = [], {size: [] for size in words.sizes}
-    strangers, watch = dict.fromkeys(words.sizes, 0), Stopwatch()
-    detectors = {size: open_detector("yunet", words.detector, sizes(size)) for size in words.sizes}
-    for pixels, marked in scenes(words.scenes, words.count):
+    perfect, found = [], {size: [] for size in args.sizes}
+    strangers, watch = dict.fromkeys(args.sizes, 0), Stopwatch()
+    detectors = {size: YuNet(args.detector_weights, sizes(size)) for size in args.sizes}
+    count = 0
+    for pixels, marked in scenes(args.scenes, args.count):
+        count += 1
         boxes = [box for _, box in marked]
         labels = [names.get(simple(label)) for label, _ in marked]
-        wanted = [
-            number for number, box in enumerate(boxes) if labels[number] and box.shorter_side >= classifier.least_side
-        ]
-        given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier, least_side=0)
+        wanted = [number for number, box in enumerate(boxes) if labels[number] and box.shorter_side >= least]
+        given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier, min_size=0)
         perfect += [face.label == labels[number] for number, face in zip(wanted, given, strict=True)]
         for size, detect in detectors.items():
             with watch(size):
@@ -59,20 +61,18 @@ def main() -> None:
             pairs = dict(matches(boxes, [face.box for face in faces], LEAST_OVERLAP))
             known = set(pairs.values())
             strangers[size] += sum(
-                face.box.shorter_side >= classifier.least_side
-                for number, face in enumerate(faces)
-                if number not in known
+                face.box.shorter_side >= least for number, face in enumerate(faces) if number not in known
             )
-            called = classify(pixels, faces, classifier, least_side=0)
+            called = classify(pixels, faces, classifier, min_size=0)
             found[size] += [
                 called[pairs[number]].label == labels[number] if number in pairs else None for number in wanted
             ]
-    print(f"{words.count} scenes, {len(perfect)} faces; with perfect boxes {np.mean(perfect):.3f} are called right")
+    print(f"{count} scenes, {len(perfect)} faces; with perfect boxes {np.mean(perfect):.3f} are called right")
     print("longest side  recall  right of found  found and right  unmarked boxes  ms a photo")
     for size, answers in found.items():
         hits = [answer for answer in answers if answer is not None]
         recall, right, both = len(hits) / len(answers), np.mean(hits), sum(hits) / len(answers)
-        milliseconds = 1000 * watch.seconds[size] / words.count
+        milliseconds = 1000 * watch.seconds[size] / count
         print(f"{size:>12}  {recall:6.3f}  {right:14.3f}  {both:15.3f}  {strangers[size]:14}  {milliseconds:10.1f}")
 
 

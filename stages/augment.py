@@ -19,6 +19,7 @@ from facemask.core.params import Section, Seed, Side
 from facemask.data import images, shards
 from facemask.data.archive import Archive, by_dataset
 from facemask.data.augmentation import Augment, alter
+from facemask.data.boxes import from_columns
 from facemask.engines import parallel
 from facemask.evaluation import figures
 
@@ -44,8 +45,7 @@ def prepare(faces: pd.DataFrame, archives: dict[str, Archive], settings: Setting
     pixels = []
     for face in faces.itertuples():
         content = archives[face.dataset].read(face.member)
-        box = (face.left, face.top, face.right, face.bottom)
-        original = images.cut_out(content, box, settings.image_size)
+        original = images.cut_out(content, from_columns(face), settings.image_size)
         numbers = range(1, 1 + copies)
         pixels += [original, *(alter(original, settings.augment, generator(settings.seed, face, n)) for n in numbers)]
     return np.stack(pixels)

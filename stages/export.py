@@ -1,9 +1,9 @@
 """Turn the model into files for phones, cameras and laptops, and hold them against it.
 
 Reads the model, its labels and decision rule, the shards and the test predictions; writes a
-self-contained .tflite a variant, each from raw uint8 RGB pixels to probabilities, with the labels,
-the rule, the margin and the least side of the faces beside them, and how each compares. Fails if a variant loses
-more accuracy than params allows.
+.tflite a variant, each from raw uint8 RGB pixels to probabilities and with its labels inside, beside
+them the labels, the decision rule and how faces are cut out, and how each variant compares. Fails if
+one loses more accuracy than params allows.
 """
 
 import json
@@ -96,12 +96,10 @@ def main(
     with replacing(tflite) as partial:
         partial.mkdir()
         (partial / labels.name).write_bytes(labels.read_bytes())
-        write_json(
-            partial / decision.name,
-            rule | {"margin": settings.survey.margin, "least_side": settings.survey.min_size},
-        )
+        (partial / decision.name).write_bytes(decision.read_bytes())
+        write_json(partial / "faces.json", {"margin": settings.survey.margin, "min_size": settings.survey.min_size})
         for variant in litert.VARIANTS:
-            converted = litert.convert(frozen, variant, sample)
+            converted = litert.with_labels(litert.convert(frozen, variant, sample), labels.read_bytes())
             (partial / f"{variant}.tflite").write_bytes(converted)
             probabilities = np.concatenate(list(litert.run(converted, photos, variant)))
             predicted = decide(probabilities, classes, rule["label"], rule["threshold"])

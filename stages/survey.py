@@ -23,7 +23,7 @@ from facemask.core.files import write_csv
 from facemask.core.params import Section
 from facemask.data import images, near_duplicates, pascal_voc
 from facemask.data.archive import Archive, by_dataset
-from facemask.data.boxes import Box
+from facemask.data.boxes import Box, to_columns
 from facemask.data.faces import Survey, aliases_of, simple
 from facemask.engines import parallel
 from facemask.evaluation import figures
@@ -68,7 +68,7 @@ def examine(
         try:
             content = archive.read(member)
             image = images.decode(content, at_least=None if annotation else near_duplicates.SIDE)
-            marked = pascal_voc.parse(archive.read(annotation)) if annotation else [(label, Box(0, 0, 0, 0))]
+            marked = pascal_voc.parse(archive.read(annotation)) if annotation else [(label, None)]
         except (images.ImageError, UserError) as error:
             photo = annotation or PurePosixPath(member).suffix.lower() in images.SUFFIXES | images.UNREAD_SUFFIXES
             rejects.append((member, "unreadable" if photo else "no photo", str(error)))
@@ -80,19 +80,19 @@ def examine(
             rejects.append((member, "no face", f"{annotation} marks none"))
         digest = hashlib.sha256(content).hexdigest()
         for name, box in marked:
-            box = box.within(image.width, image.height)
+            box = box and box.within(image.width, image.height)
             label = aliases.get(simple(name))
             if label is None:
                 rejects.append((member, "of another class", f"a face marked {name!r}"))
-            elif annotation and box.shorter_side < survey.min_size:
+            elif box and box.shorter_side < survey.min_size:
                 rejects.append(
                     (member, "too small", f"a face of {box.shorter_side} pixels; survey.min_size is {survey.min_size}")
                 )
             else:
-                region = box.widened(survey.margin, image.width, image.height)
-                face = image.crop(region) if annotation else image
+                region = box and box.widened(survey.margin, image.width, image.height)
+                face = image.crop(region) if region else image
                 found = {"member": member, "label": label, "sha256": digest}
-                faces.append(found | region._asdict() | {"fingerprint": near_duplicates.fingerprint(face)})
+                faces.append(found | to_columns(region) | {"fingerprint": near_duplicates.fingerprint(face)})
     return faces, rejects
 
 
@@ -202,7 +202,7 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -
         pixels = []
         for face in members.head(SHOWN_FACES).itertuples():
             content = archives[face.dataset].read(face.member)
-            pixels.append(images.cut_out(content, (0, 0, 0, 0), SHOWN_SIZE))
+            pixels.append(images.cut_out(content, None, SHOWN_SIZE))
         rows.append((f"{len(members)} photos", pixels, list(members.label.head(SHOWN_FACES))))
     figures.groups(rows, path)
 

@@ -319,10 +319,11 @@ def exported(reproduced, tmp_path_factory) -> Path:
 
 
 def with_rule(exported: Path, folder: Path, **changes) -> Path:
-    """A copy of an exported folder with another decision rule."""
+    """A copy of an exported folder that decides otherwise, or cuts faces out otherwise."""
     copied = Path(shutil.copytree(exported, folder / "tflite", copy_function=shutil.copyfile))
-    rule = json.loads((copied / "decision.json").read_text()) | changes
-    (copied / "decision.json").write_text(json.dumps(rule))
+    for file in (copied / "decision.json", copied / "faces.json"):
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content | {name: changes[name] for name in content.keys() & changes}))
     return copied
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemask.core.errors import UserError
 from facemask.data.boxes import Box
-from facemask.inference.detectors import Face, open_detector, yunet
+from facemask.inference.detectors import DETECTORS, Face, WeightsError, suppressed, yunet
 
 
 @contextmanager
@@ -37,31 +36,38 @@ def offered(folder: Path, monkeypatch):
 
 def test_weights_of_another_content_are_refused_and_not_kept(tmp_path, monkeypatch):
     (tmp_path / yunet.NAME).write_text("something else")
-    with offered(tmp_path, monkeypatch), pytest.raises(UserError, match=r"another sha256 .+ --detector FILE"):
-        yunet.YuNet(None, 320)
+    with offered(tmp_path, monkeypatch), pytest.raises(WeightsError, match="another sha256"):
+        yunet.YuNet(None, [320])
     assert not [path for path in Path("cache").rglob("*") if path.is_file()]
 
 
 def test_an_address_that_is_gone_is_a_reason(tmp_path, monkeypatch):
-    with offered(tmp_path, monkeypatch), pytest.raises(UserError, match=r"cannot be fetched .+HTTPError"):
-        yunet.YuNet(None, 320)
+    with offered(tmp_path, monkeypatch), pytest.raises(WeightsError, match=r"cannot be fetched .+HTTPError"):
+        yunet.YuNet(None, [320])
 
 
 @pytest.mark.real
 def test_weights_are_fetched_once_and_again_when_they_are_spoilt(shared, monkeypatch):
     with offered(shared / "weights", monkeypatch) as asked:
-        yunet.YuNet(None, 320)
-        yunet.YuNet(None, 320)
+        yunet.YuNet(None, [320])
+        yunet.YuNet(None, [320])
         assert asked == [f"/{yunet.NAME}"]
         [kept] = [path for path in Path("cache").rglob("*") if path.is_file()]
         kept.write_text("spoilt")
-        yunet.YuNet(None, 320)
+        yunet.YuNet(None, [320])
         assert len(asked) == 2
 
 
 def test_without_a_detector_the_photo_is_the_face():
-    detect = open_detector("none", None, [320, 640])
-    assert detect(np.zeros((30, 40, 3), np.uint8)) == [Face(Box(0, 0, 40, 30), 1.0)]
+    detect = DETECTORS["none"](None, [320, 640])
+    assert detect(np.zeros((30, 40, 3), np.uint8)) == [Face(None, 1.0)]
+
+
+def test_of_overlapping_faces_the_surest_is_kept():
+    sure, beside = Face(Box(0, 0, 100, 100), 0.9), Face(Box(60, 0, 160, 100), 0.7)
+    shifted = Face(Box(10, 10, 110, 110), 0.8)
+    assert suppressed([shifted, beside, sure]) == [sure, beside]
+    assert suppressed([]) == []
 
 
 @pytest.mark.real
@@ -74,7 +80,7 @@ def test_small_and_large_faces_are_found_at_two_sizes_each_once(shared):
     far.paste(Image.fromarray(frame).resize((600, 316)), (900, 400))
     weights = shared / "weights/face_detection_yunet_2023mar.onnx"
     counts = {
-        sizes: [len(open_detector("yunet", weights, sizes)(np.asarray(photo))) for photo in (near, far)]
+        sizes: [len(DETECTORS["yunet"](weights, sizes)(np.asarray(photo))) for photo in (near, far)]
         for sizes in ((320,), (1280,), (320, 1280))
     }
     assert counts[320, 1280][0] == counts[320,][0] == 1

@@ -159,9 +159,9 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def vast_png(side: int) -> bytes:
-    """A PNG of side x side RGB pixels in a few megabytes at most."""
-    header = chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 2, 0, 0, 0))
+def vast_png(width: int, height: int) -> bytes:
+    """A PNG that says it has so many RGB pixels, in a few kilobytes."""
+    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10_000_000), 9)) + chunk(b"IEND", b"")
 
 
@@ -182,8 +182,9 @@ IMAGES = {
     "head of a jpeg": (encoded("JPEG")[:20], "not an image"),
     "png of no rows": (PNG[:16] + bytes(8) + PNG[24:], "not an image"),
     "png with a wrong sum": (PNG.replace(b"IDAT", b"IDAX"), "not an image"),
-    "900 megapixels": (vast_png(30_000), "30000 x 30000 pixels; 50,000,000 are allowed"),
-    "4 gigapixels said": (vast_png(65_000), "65000 x 65000 pixels"),
+    "900 megapixels": (vast_png(30_000, 30_000), "30000 x 30000 pixels; 50,000,000 are allowed"),
+    "4 gigapixels said": (vast_png(65_000, 65_000), "65000 x 65000 pixels"),
+    "one column": (vast_png(1, 50_000_000), "1 x 50000000 pixels; a side of 65,535 is allowed"),
     "130 megabytes": (bytes(130 * 2**20), "134,217,728 are allowed"),
     "49 megapixels": (encoded("PNG", (7000, 7000), "RGBA", compress_level=1), None),
     "one pixel": (encoded("PNG", (1, 1)), None),

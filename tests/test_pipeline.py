@@ -202,7 +202,8 @@ def test_a_recall_asked_for_sets_the_threshold_and_everything_uses_it(copy):
     predictions = pd.read_csv(copy / "metrics/predictions.csv")
     called = predictions.predicted == "without_mask"
     assert (called == (predictions.p_without_mask >= rule["threshold"])).all()
-    assert json.loads((copy / "models/tflite/decision.json").read_text()) == rule | {"margin": 0.2, "least_side": 32}
+    assert json.loads((copy / "models/tflite/faces.json").read_text()) == {"margin": 0.2, "min_size": 32}
+    assert (copy / "models/tflite/decision.json").read_bytes() == (copy / "models/decision.json").read_bytes()
     exported = pd.read_csv(copy / "metrics/variants.csv", index_col="variant").loc["float32"]
     assert exported.agreement == 1
     assert exported.accuracy == pytest.approx((predictions.label == predictions.predicted).mean())

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,8 +17,14 @@ import pytest
 from conftest import ROOT, draw_photos, facemask, with_rule
 from PIL import Image
 
+from facemask.core.errors import UserError
+from facemask.data.boxes import Box
 from facemask.data.images import decode, resize
 from facemask.engines import litert
+from facemask.engines.litert import VARIANTS
+from facemask.inference.classifier import Classifier
+from facemask.inference.detectors import Face
+from facemask.inference.recognition import Recognizer
 
 HEAVY = ("tensorflow", "dvc", "mlflow", "pandas", "sklearn")
 
@@ -28,7 +35,7 @@ def lines(done: subprocess.CompletedProcess) -> list[dict]:
 
 def whole(*words, model: Path) -> subprocess.CompletedProcess:
     """Predict without a detector: the photos are faces."""
-    return facemask("predict", "--model", model, "--faces", "none", *words)
+    return facemask("predict", "--model", model, "--detector", "none", *words)
 
 
 def test_the_predictor_sees_the_bits_that_the_pipeline_sees(exported):
@@ -73,23 +80,70 @@ def test_the_three_formats_say_the_same(exported):
 
 def test_the_decision_rule_counts(exported, tmp_path):
     draw_photos(Path("photos"))
-    for threshold, wanted in ((0.0, {True}), (1.1, {False})):
+    for threshold, wanted in ((0.0, {True}), (1.0, {False})):
         model = with_rule(exported, tmp_path / str(threshold), label="without_mask", threshold=threshold)
         results = lines(whole("photos", "--format", "json", model=model))
         assert {result["faces"][0]["label"] == "without_mask" for result in results} == wanted
 
 
 def test_a_face_that_is_too_small_gets_no_label(exported):
-    Image.new("RGB", (31, 60)).save("small.png")
+    pixels, box = np.zeros((200, 200, 3), np.uint8), Box(10, 10, 41, 100)
+    classifier = Classifier(exported)
+    for min_size, told in ((None, False), (32, False), (31, True)):
+        [face] = Recognizer([(lambda _: [Face(box, 0.9)], classifier)], min_size)(pixels)
+        assert (face.box, face.score) == (box, 0.9)
+        assert (face.label is not None, face.probabilities != {}) == (told, told)
+    small = Classifier(with_rule(exported, Path("of small faces"), min_size=31))
+    [face] = Recognizer([(lambda _: [Face(box, 0.9)], small)])(pixels)
+    assert face.label
+
+
+def test_a_whole_photo_is_labelled_whatever_its_size_as_the_pipeline_trains_on_it(exported):
+    Image.new("RGB", (31, 20)).save("small.png")
     [result] = lines(whole("small.png", "--format", "json", model=exported))
-    assert [(face["label"], face["probabilities"]) for face in result["faces"]] == [(None, {})]
-    assert whole("small.png", model=exported).stdout == "small.png: too small\n"
-    [result] = lines(whole("small.png", "--format", "json", "--least-side", "20", model=exported))
-    assert result["faces"][0]["label"]
-    [result] = lines(
-        whole("small.png", "--format", "json", model=with_rule(exported, Path("of small faces"), least_side=20))
+    assert [(face["label"] is None, face["box"]) for face in result["faces"]] == [(False, [0, 0, 31, 20])]
+
+
+def test_a_name_that_is_no_text_is_printed_and_can_be_found_again(exported):
+    [photo] = draw_photos(Path("photos"), 1)
+    name = os.fsdecode(b"photos/caf\xe9.png")
+    photo.rename(name)
+    for kind in ("text", "json", "csv"):
+        done = whole("photos", "--format", kind, "--output", "copies", model=exported)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "caf\\udce9.png" in done.stdout
+    [result] = lines(whole("photos", "--format", "json", model=exported))
+    assert result["photo"] == name
+    assert Path(os.fsdecode(b"copies/caf\xe9.png")).is_file()
+
+
+def test_a_copy_that_its_format_cannot_hold_costs_that_photo_alone(exported):
+    Image.new("RGB", (17_000, 10)).save("wide.png")
+    Path("photos").mkdir()
+    Path("wide.png").rename("photos/0.webp")
+    draw_photos(Path("photos/more"), 2)
+    done = whole("photos", "--output", "copies", model=exported)
+    assert done.returncode == 3
+    assert re.fullmatch(
+        r"facemask predict: photos/0.webp: a copy of 17000 x 10 pixels cannot be written as WEBP: .+; skipped\n",
+        done.stderr,
     )
-    assert result["faces"][0]["label"]
+    assert len(done.stdout.splitlines()) == 2
+    assert sorted(path.name for path in Path("copies").rglob("*.*")) == ["0.png", "1.png"]
+
+
+def test_what_is_no_file_is_not_read(exported):
+    os.mkfifo("pipe.png")
+    Path("endless.png").symlink_to("/dev/zero")
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -v 8000000; exec {sys.executable} -m facemask predict pipe.png endless.png /dev/zero "
+         f"--detector none --model {exported}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines() == [
+        f"facemask predict: {name}: not a file; skipped" for name in ("pipe.png", "endless.png", "/dev/zero")
+    ]
 
 
 def test_annotated_copies_replace_nothing(exported):
@@ -113,7 +167,7 @@ def test_copies_inside_the_folder_are_not_photos_of_the_next_run(exported):
 def test_a_reader_that_has_seen_enough_is_no_error(exported):
     draw_photos(Path("photos"), 40)
     with subprocess.Popen(
-        [sys.executable, "-m", "facemask", "predict", "photos", "--faces", "none", "--model", str(exported)],
+        [sys.executable, "-m", "facemask", "predict", "photos", "--detector", "none", "--model", str(exported)],
         env={"PYTHONPATH": str(ROOT), "PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout.readline().startswith("photos/0.png: ")
@@ -131,7 +185,7 @@ def test_a_photo_of_a_hundred_megapixels_is_refused(exported):
 
 def test_nothing_heavy_is_imported(exported):
     draw_photos(Path("photos"), 1)
-    command = ["-m", "facemask", "predict", "photos", "--faces=none", f"--model={exported}"]
+    command = ["-m", "facemask", "predict", "photos", "--detector=none", f"--model={exported}"]
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *command],
         env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=True,
@@ -141,15 +195,78 @@ def test_nothing_heavy_is_imported(exported):
     assert not imported & {*HEAVY, "keras", "scipy", "matplotlib", "pydantic"}
 
 
+RULES = {
+    "not a number": ({"margin": float("nan")}, "margin cannot be nan"),
+    "infinite": ({"threshold": float("inf")}, "threshold cannot be inf"),
+    "negative": ({"min_size": -1}, "min_size cannot be -1"),
+    "more than certain": ({"threshold": 1.5}, "threshold cannot be 1.5"),
+    "a margin of everything": ({"margin": 1e9}, "margin cannot be 1000000000.0"),
+    "a fraction of a pixel": ({"min_size": 0.5}, "min_size cannot be 0.5"),
+    "true": ({"margin": True}, "margin cannot be True"),
+    "text": ({"threshold": "0.5"}, "threshold cannot be '0.5'"),
+    "no such class": ({"label": "mask", "threshold": 0.5}, "label 'mask' is none of labels.txt"),
+    "a label that is none": ({"label": ["with_mask"]}, r"label cannot be \['with_mask'\]"),
+    "a number of many digits": ({"min_size": 10**4000}, "min_size cannot be 10000"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_impossible_decision_rule_is_refused(name, exported, tmp_path):
+    changes, message = RULES[name]
+    with pytest.raises(UserError, match=rf"(decision|faces).json: {message}.*; run dvc repro export$"):
+        Classifier(with_rule(exported, tmp_path, **changes))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "[]", "null", "1" * 5000, "{", ""])
+@pytest.mark.parametrize("name", ["decision.json", "faces.json"])
+def test_a_decision_rule_that_is_none_is_refused(name, content, exported, tmp_path):
+    model = with_rule(exported, tmp_path)
+    (model / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is not the JSON that belongs there; run dvc repro export$"):
+        Classifier(model)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_labels_are_those_that_the_model_was_exported_with(variant, exported, tmp_path):
+    model = with_rule(exported, tmp_path)
+    labels = (model / "labels.txt").read_text()
+    first, second, third = labels.splitlines()
+    for wrong in (
+        f"{second}\n{first}\n{third}\n",
+        f"{first}\n{first}\n{third}\n",
+        f"\ufeff{labels}",
+        "mask\nno mask\n",
+    ):
+        (model / "labels.txt").write_text(wrong)
+        with pytest.raises(UserError, match=rf"labels.txt does not hold the labels that {variant}.tflite was exported"):
+            Classifier(model / f"{variant}.tflite")
+    (model / "labels.txt").write_text(labels.replace("\n", "\r\n"))
+    assert Classifier(model / f"{variant}.tflite").classes == [first, second, third]
+
+
+def test_a_zip_program_finds_the_labels_in_a_model(exported):
+    with zipfile.ZipFile(exported / "int8.tflite") as archive:
+        assert archive.read("labels.txt") == (exported / "labels.txt").read_bytes()
+
+
 FAULTS = {
     "no model": (["--model", "nowhere"], "there is no model nowhere/int8.tflite; .*dvc repro export"),
     "a model that is none": (["--model", "wrong/int8.tflite"], "int8.tflite is not a .tflite model"),
     "a model without labels": (["--model", "alone/int8.tflite"], "there is no labels.txt beside the model"),
-    "labels of another model": (["--model", "other"], "it is another model than the labels.txt beside it"),
-    "an old export": (["--model", "old"], "decision.json has no 'margin'; run dvc repro export"),
+    "labels of another model": (["--model", "other"], "does not hold the labels that int8.tflite was exported with"),
+    "a model without its labels": (["--model", "bare"], "int8.tflite has no labels inside.*; run dvc repro export"),
+    "an old export": (["--model", "old"], "faces.json has no 'margin'; run dvc repro export"),
     "no such photo": (["missing.jpg"], "there is no file or folder missing.jpg"),
     "a folder without photos": (["empty"], "there are no photos in"),
     "an output that is a file": (["--output", "taken"], "File exists"),
+    "photos in the output": (
+        ["photos", "--output", "photos"],
+        "photos is in photos, where only .+ photos/annotated$",
+    ),
+    "photos below the output": (
+        ["photos", "--output", "."],
+        "photos is in ., where only annotated copies may be",
+    ),
 }
 
 
@@ -159,16 +276,17 @@ def test_a_fault_is_one_line(fault, exported, tmp_path):
     [photo] = draw_photos(Path("photos"), 1)
     Path("empty").mkdir()
     Path("taken").touch()
-    for name in ("wrong", "alone", "other", "old"):
+    for name in ("wrong", "alone", "other", "bare", "old"):
         shutil.copytree(exported, name, copy_function=shutil.copyfile)
     Path("wrong/int8.tflite").write_bytes(photo.read_bytes())
     Path("alone/labels.txt").unlink()
+    model = Path("bare/int8.tflite").read_bytes()
+    Path("bare/int8.tflite").write_bytes(model[: model.index(b"PK\x03\x04")])
     Path("other/labels.txt").write_text("with_mask\nwithout_mask\n")
-    rule = json.loads(Path("old/decision.json").read_text())
-    Path("old/decision.json").write_text(json.dumps({key: value for key, value in rule.items() if key != "margin"}))
+    Path("old/faces.json").write_text('{"min_size": 32}')
     defaults = [] if words[0] == "--model" else ["--model", exported]
-    named = words if words[0] in ("missing.jpg", "empty") else [photo, *words]
-    done = facemask("predict", "--faces", "none", *defaults, *named)
+    named = words if words[0] in ("missing.jpg", "empty", "photos") else [photo, *words]
+    done = facemask("predict", "--detector", "none", *defaults, *named)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("facemask predict: ")
@@ -181,13 +299,13 @@ def test_a_detector_that_cannot_be_fetched_names_the_way_out(exported):
     done = facemask("predict", photo, "--model", exported, **offline)
     assert done.returncode == 1
     assert re.search(
-        r"the face detector cannot be fetched from https://.+--detector FILE", done.stderr.splitlines()[-1]
+        r"the face detector cannot be fetched from https://.+--detector-weights FILE", done.stderr.splitlines()[-1]
     )
 
 
 def test_a_detector_that_is_none_is_named(exported):
     [photo] = draw_photos(Path("photos"), 1)
-    done = facemask("predict", photo, "--model", exported, "--detector", photo)
+    done = facemask("predict", photo, "--model", exported, "--detector-weights", photo)
     assert done.returncode == 1
     assert "0.png is not YuNet" in done.stderr
 
@@ -201,8 +319,9 @@ def test_faces_are_found_and_none_is_a_result(exported, shared):
     Image.new("RGB", (400, 300), "grey").save("wall.png")
     detector = shared / "weights/face_detection_yunet_2023mar.onnx"
     done = facemask(
-        "predict", "people.png", "wall.png", "--model", exported, "--detector", detector, "--format", "json"
-    )
+        "predict", "people.png", "wall.png", "--model", exported, "--detector-weights", detector, "--format", "json",
+        "--min-size", 50,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     people, wall = lines(done)
     assert sum(face["label"] is not None for face in people["faces"]) == 4
@@ -220,7 +339,7 @@ def test_the_smallest_installation_predicts_a_photo(exported, tmp_path):
     python = Path("empty/bin/python").absolute()
     subprocess.run([python, "-m", "pip", "install", "--quiet", f"{tmp_path / 'source'}[predict]"], check=True)
     done = subprocess.run(
-        [python.with_name("facemask"), "predict", photo, "--faces", "none", "--model", exported],
+        [python.with_name("facemask"), "predict", photo, "--detector", "none", "--model", exported],
         env={}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

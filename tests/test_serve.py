@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +21,10 @@ import pytest
 import requests
 from conftest import ROOT, draw_photos, facemask, with_rule
 from PIL import Image
+from test_hostile import vast_png
 
 MB = 2**20
+HEAD = b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
 
 
 class Server:
@@ -33,6 +35,9 @@ class Server:
 
     def predict(self, content, **headers) -> requests.Response:
         return requests.post(f"{self.address}api/predict", data=content, headers=headers, timeout=60)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", urlsplit(self.address).port), 10)
 
     def peak(self) -> int:
         """The most memory it ever used, in bytes."""
@@ -68,14 +73,14 @@ def card(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(exported, card):
-    with serving("--model", exported, "--faces", "none", "--card", card) as started:
+    with serving("--model", exported, "--detector", "none", "--card", card) as started:
         yield started
 
 
 def test_the_interface_gives_what_the_command_gives(server, exported):
     [photo] = draw_photos(Path("photos"), 1)
     answer = server.predict(photo.read_bytes()).json()
-    done = facemask("predict", photo, "--model", exported, "--faces", "none", "--format", "json")
+    done = facemask("predict", photo, "--model", exported, "--detector", "none", "--format", "json")
     assert answer["faces"] == json.loads(done.stdout)["faces"]
     assert (answer["width"], answer["height"]) == (60, 60)
 
@@ -89,7 +94,7 @@ def test_the_interface_describes_itself(server):
 
 def test_the_decision_rule_and_the_card_are_shown(exported, card, tmp_path):
     model = with_rule(exported, tmp_path, label="without_mask", threshold=0.37)
-    with serving("--model", model / "float32.tflite", "--faces", "none", "--card", card) as server:
+    with serving("--model", model / "float32.tflite", "--detector", "none", "--card", card) as server:
         told = requests.get(f"{server.address}api/model", timeout=10).json()
     assert (told["file"], told["label"], told["threshold"]) == ("float32.tflite", "without_mask", 0.37)
     assert list(told["classes"]) == (exported / "labels.txt").read_text().split()
@@ -123,6 +128,64 @@ def test_what_is_no_photo_is_refused_in_one_line(server, content, reason):
     assert (answer.status_code, answer.json()) == (422, {"detail": reason})
 
 
+def test_a_photo_of_one_column_is_refused_before_it_is_decoded(server):
+    before = server.peak()
+    answer = server.predict(vast_png(1, 50_000_000))
+    assert answer.json() == {"detail": "1 x 50000000 pixels; a side of 65,535 is allowed"}
+    assert server.peak() - before < 100 * MB
+
+
+def test_an_upload_that_is_broken_off_is_no_news(exported):
+    with serving("--model", exported, "--detector", "none") as server:  # which must end without a word
+        for _ in range(20):
+            with server.connect() as connection:
+                connection.sendall(HEAD + bytes(1000))
+        assert server.predict(b"hello").status_code == 422
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server ends a connection within a minute."""
+    connection.settimeout(60)
+    try:
+        while connection.recv(10_000):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.slow
+def test_the_server_outlives_a_flood_and_clients_that_fall_silent(exported):
+    file = io.BytesIO()
+    Image.effect_noise((3000, 2000), 20).convert("RGB").save(file, "JPEG", quality=30)
+    photo = file.getvalue()
+    with serving("--model", exported, "--detector", "none") as server, ExitStack() as stack:
+        assert server.predict(photo).status_code == 200
+        one = server.peak()
+
+        def crowd(count: int, said: bytes) -> list[socket.socket]:
+            connections = [stack.enter_context(server.connect()) for _ in range(count)]
+            for connection in connections:
+                connection.sendall(said)
+            return connections
+
+        silent = crowd(200, b"") + crowd(50, HEAD[:40])
+        assert server.predict(photo).status_code == 200  # they stand in nobody's way
+        silent += crowd(50, HEAD + bytes(1000))
+        with ThreadPoolExecutor(300) as clients:
+            flood = list(clients.map(lambda _: server.predict(photo).status_code, range(300)))
+        assert set(flood) <= {200, 503}
+        assert all(map(ended, silent))
+        assert server.predict(photo).status_code == 200
+        with ThreadPoolExecutor(300) as clients:
+            flood = list(clients.map(lambda _: server.predict(photo).status_code, range(300)))
+        assert set(flood) == {200, 503}
+        assert server.predict(photo).status_code == 200
+        assert server.peak() - one < 300 * MB
+
+
 def test_a_gigabyte_is_refused_and_never_in_memory(server):
     before = server.peak()
     assert server.predict(bytes(MB) for _ in range(1024)).status_code == 413
@@ -130,7 +193,7 @@ def test_a_gigabyte_is_refused_and_never_in_memory(server):
 
 
 def test_a_gigabyte_that_is_announced_is_refused_at_once(server):
-    with socket.create_connection(("127.0.0.1", urlsplit(server.address).port), 10) as connection:
+    with server.connect() as connection:
         connection.sendall(b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1073741824\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
@@ -140,7 +203,7 @@ def test_ten_clients_at_once_are_all_answered_in_the_memory_of_two(exported):
     Image.effect_noise((6000, 5000), 20).convert("RGB").save(file, "JPEG", quality=30)
     photo = file.getvalue()
     two_cores = set(sorted(os.sched_getaffinity(0))[:2])
-    with serving("--model", exported, "--faces", "none", cores=two_cores) as server:
+    with serving("--model", exported, "--detector", "none", cores=two_cores) as server:
         idle = server.peak()
         server.predict(photo)
         one = server.peak() - idle
@@ -172,7 +235,7 @@ def test_only_this_machine_can_connect(server):
 
 def test_a_taken_port_is_one_line(server, exported):
     port = urlsplit(server.address).port
-    done = facemask("serve", "--port", port, "--model", exported, "--faces", "none", "--no-browser")
+    done = facemask("serve", "--port", port, "--model", exported, "--detector", "none", "--no-browser")
     assert done.returncode == 1
     assert re.fullmatch(
         rf"facemask serve: port {port} cannot be used \(.+\); name another with --port.*\n", done.stderr
@@ -180,7 +243,7 @@ def test_a_taken_port_is_one_line(server, exported):
 
 
 def test_a_card_that_is_not_there_is_one_line(exported):
-    done = facemask("serve", "--card", "no.md", "--model", exported, "--faces", "none", "--no-browser")
+    done = facemask("serve", "--card", "no.md", "--model", exported, "--detector", "none", "--no-browser")
     assert (done.returncode, done.stderr) == (1, "facemask serve: --card: there is no file no.md\n")
 
 
@@ -233,7 +296,7 @@ def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, car
     def texts(selector: str) -> list[str]:
         return [element.text for element in browser.find_elements("css selector", selector)]
 
-    with serving("--model", model, "--detector", detector, "--card", card) as server:
+    with serving("--model", model, "--detector-weights", detector, "--min-size", 50, "--card", card) as server:
         browser.get(server.address)
         assert texts("#card h3") == ["Limits"]
         assert texts("#card td") == ["<b>1</b>", "2"]

@@ -6,7 +6,7 @@ import pytest
 from facemask.data.boxes import Box, matches, overlaps
 from facemask.evaluation.decision import decide
 from facemask.inference.recognition import LabelledFace
-from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, Tracker
+from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Tracker
 
 CLASSES = ["with_mask", "without_mask"]
 
@@ -46,6 +46,25 @@ def test_one_odd_frame_does_not_change_the_label():
         [track], _ = following.update([face(masked)])
         shown.append(track.label)
     assert set(shown) == {"with_mask"}
+
+
+def test_doubtful_frames_however_many_in_a_row_do_not_outweigh_sure_ones():
+    following = tracker()
+    shown = []
+    for masked in [0.95] * 5 + [0.45] * (FRAMES_TO_CHANGE + 1):
+        [track], _ = following.update([face(masked)])
+        shown.append(track.label)
+    assert set(shown) == {"with_mask"}
+
+
+def test_the_probability_of_a_track_is_an_exponential_mean():
+    following = tracker()
+    expected = 0.9
+    for masked in (0.9, 0.5, 0.8, 0.6):
+        [track], _ = following.update([face(masked)])
+        expected += NEW_WEIGHT * (masked - expected)
+        assert track.probability == pytest.approx(expected)
+    assert 0.6 < expected < 0.9
 
 
 def test_a_label_changes_after_the_stated_number_of_frames_against_it():

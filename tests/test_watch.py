@@ -1,6 +1,7 @@
 """facemask watch: files and live streams, however they end."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -15,9 +16,11 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, draw_photos, facemask
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from facemask.inference.stopwatch import Stopwatch
-from facemask.inference.video import Source
+from facemask.inference.video import Source, shown
 
 RATE = 25
 
@@ -85,7 +88,7 @@ def camera(*shows: int):
 
 def watch(*words, model: Path) -> subprocess.CompletedProcess:
     """Watch without a detector: every frame is a face."""
-    return facemask("watch", "--faces", "none", "--model", model, *words)
+    return facemask("watch", "--detector", "none", "--model", model, *words)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
@@ -120,10 +123,11 @@ def test_a_lost_camera_is_opened_again_and_given_up_when_patience_ends(exported)
         done = watch(address, "--output", "out.mp4", "--patience", "4", model=exported)
     assert done.returncode == 1
     said = [line.removeprefix("facemask watch: ") for line in done.stderr.splitlines()]
-    assert said[0] == f"{address} is lost; trying again for 4 s"
-    assert said[1].startswith(f"{address} is back after ")
+    host = address.removesuffix("/stream")
+    assert said[0] == f"{host} is lost; trying again for 4 s"
+    assert said[1].startswith(f"{host} is back after ")
     assert said[2] == said[0]
-    assert said[-1] == f"{address} did not come back within 4 s; given up"
+    assert said[-1] == f"{host} did not come back within 4 s; given up"
     second, third, _ = np.diff(connections)[-3:]  # the last wait is what is left of the patience
     assert third > 1.5 * second
     assert len(read_video("out.mp4")) > 40
@@ -142,7 +146,7 @@ def test_a_camera_that_falls_silent_is_a_lost_one(exported):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_whole_files(number, exported):
     with camera(100_000) as (address, _):
-        command = [sys.executable, "-m", "facemask", "watch", address, "--faces=none", f"--model={exported}"]
+        command = [sys.executable, "-m", "facemask", "watch", address, "--detector=none", f"--model={exported}"]
         with subprocess.Popen(
             [*command, "--output=out.mp4"], env={"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -158,7 +162,7 @@ def test_an_interrupt_leaves_whole_files(number, exported):
 
 
 def test_who_is_slower_than_a_live_source_gets_its_newest_frames():
-    with camera(200) as (address, _), Source(address, 1, Stopwatch()) as source:
+    with camera(200) as (address, _), Source(address, 1, Stopwatch(), print) as source:
         frames = iter(source)
         numbers = []
         for _ in range(4):
@@ -180,12 +184,15 @@ FAULTS = {
     "no such file": (["missing.mp4"], "there is no file missing.mp4"),
     "no video": (["text.mp4"], "text.mp4 cannot be opened as a video"),
     "no camera": (["99"], "99 cannot be opened as a camera"),
+    "no number of a camera": (["99999999999999"], "there is no file 99999999999999; a camera is a number .0 to 9999."),
+    "a number of many digits": (["9" * 5000], "there is no file 9+; a camera is a number"),
     "no stream, and its password": (
         ["http://me:se@cret@127.0.0.1:9/stream"],
-        "http://127.0.0.1:9/stream cannot be opened",
+        "http://127.0.0.1:9 cannot be opened as a stream$",
     ),
     "no folder to write to": (["in.avi", "--output", "text.mp4/out.mp4"], "File exists|Not a directory"),
     "no video format": (["in.avi", "--output", "out.txt"], "out.txt is none of .mp4 .mkv .avi"),
+    "two outputs in one": (["in.avi", "--output", "o.avi", "--events", "./o.avi"], "are the same file o.avi"),
     "the video itself": (["in.avi", "--output", "in.avi"], "in.avi is the video itself"),
     "events to nowhere": (["in.avi", "--events", "nowhere/e.jsonl"], "No such file or directory .nowhere/e.jsonl"),
     "no windows": (["in.avi", "--window"], "this OpenCV opens no windows here"),
@@ -205,18 +212,83 @@ def test_a_fault_is_one_line(fault, exported):
     assert Path("in.avi").read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["--output", "--events"])
+@pytest.mark.parametrize("link", [None, Path.hardlink_to, Path.symlink_to])
+def test_an_output_that_is_the_source_under_any_name_leaves_it_as_it_is(option, link, exported):
+    write_video("in.avi", [picture(9)] * 3)
+    before = Path("in.avi").read_bytes()
+    if link:
+        link(Path("link.avi"), Path("in.avi"))
+    named = "link.avi" if link else Path("in.avi").absolute()
+    for source in ("in.avi", Path("in.avi").absolute().as_uri()):
+        done = watch(source, option, named, model=exported)
+        assert (done.returncode, done.stderr) == (
+            1, f"facemask watch: {option}: {named} is the video itself; name another file\n",
+        )  # fmt: skip
+        assert Path("in.avi").read_bytes() == before
+
+
+def test_outputs_stay_as_they_are_if_the_source_has_no_frame(exported):
+    write_video("whole.avi", [picture(9)] * 3)
+    content = Path("whole.avi").read_bytes()
+    Path("cut.avi").write_bytes(content[: content.index(b"movi") + 4])
+    Path("out.avi").write_bytes(content)
+    Path("events.jsonl").write_text("kept\n")
+    done = watch("cut.avi", "--output", "out.avi", "--events", "events.jsonl", model=exported)
+    assert (done.returncode, done.stderr) == (1, "facemask watch: cut.avi has no frame that can be read\n")
+    assert Path("out.avi").read_bytes() == content
+    assert Path("events.jsonl").read_text() == "kept\n"
+    watch("cut.avi", "--output", "new.avi", model=exported)
+    assert not Path("new.avi").exists()
+
+
+def test_a_name_that_is_no_text_is_read_and_written(exported):
+    name, output = os.fsdecode(b"caf\xe9.avi"), os.fsdecode(b"out\xe9.avi")
+    write_video("in.avi", [picture(9)] * 10)
+    Path("in.avi").rename(name)
+    done = watch(name, "--output", output, model=exported)
+    assert done.returncode == 0, done.stderr
+    assert len(read_video(Path(output).rename("out.avi"))) == 10
+
+
+SECRET = "s3cr3t"
+AROUND = st.text("ab1/:@?#&=%[] \n\\é", max_size=6)
+
+
+@given(
+    st.sampled_from(["http", "rtsp", "rtmps", "HTTP"]), st.sampled_from(["cam.example", "[::1]:554", "10.0.0.9:8554"]),
+    AROUND, AROUND,
+)  # fmt: skip
+@example("rtsp", "cam.example", "", "/")
+@example("http", "cam.example", "a@", "@b")
+def test_no_part_of_an_address_that_may_be_secret_is_shown(scheme, host, before, after):
+    secret = f"{before}{SECRET}{after}"
+    for address in (
+        f"{scheme}://user:{secret}@{host}/live", f"{scheme}://{before}:{SECRET}/{after}@{host}/live",
+        f"{scheme}://{host}/live?user=u&password={secret}", f"{scheme}://{host}/user=u_password={secret}_channel=1",
+        f"{scheme}://u:p@{host}/live?password={secret}", f"{scheme}:/user:{secret}@{host}/live",
+        f"{scheme}://{host}/live#{secret}",
+    ):  # fmt: skip
+        assert SECRET not in shown(address), address
+
+
+def test_what_is_no_secret_is_shown():
+    assert shown("rtsp://user:password@10.0.0.9:8554/live?token=1") == "rtsp://10.0.0.9:8554"
+    assert [shown(name) for name in ("0", "film.mp4", "of 12/film.mp4")] == ["0", "film.mp4", "of 12/film.mp4"]
+
+
 @pytest.mark.slow
 @pytest.mark.real
 def test_four_people_are_seen_to_put_masks_on(real_model, shared):
     """They are bare for the first second; one takes the mask off again and back on; at the end all wear one."""
     video = shared / "data/four_people_masking.mp4"
     from facemask.inference.classifier import Classifier
-    from facemask.inference.detectors import open_detector
+    from facemask.inference.detectors import DETECTORS
     from facemask.inference.recognition import Recognizer
 
-    detector = open_detector("yunet", shared / "weights/face_detection_yunet_2023mar.onnx", [320])
+    detector = DETECTORS["yunet"](shared / "weights/face_detection_yunet_2023mar.onnx", [320])
     recognize = Recognizer([(detector, Classifier(real_model))])
-    with Source(str(video), 1, Stopwatch()) as source:
+    with Source(str(video), 1, Stopwatch(), print) as source:
         seen = [(frame.seconds, [face.label for face in recognize(frame.pixels) if face.label]) for frame in source]
     end = seen[-1][0]
     for first, last, label in ((0, 1, "without_mask"), (end - 2, end, "with_mask")):

@@ -1,7 +1,7 @@
 """Regions of a photo."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,17 @@ class Box(NamedTuple):
         across, down = margin * (self.right - self.left), margin * (self.bottom - self.top)
         edges = self.left - across, self.top - down, self.right + across, self.bottom + down
         return Box(*map(round, edges)).within(width, height)
+
+
+def to_columns(box: Box | None) -> dict[str, int]:
+    """The columns of a table that say which region of a photo a face is: all 0 where it is the whole photo (None)."""
+    return (box or Box(0, 0, 0, 0))._asdict()
+
+
+def from_columns(row: Any) -> Box | None:
+    """The region that a row of a table names, by `to_columns`."""
+    box = Box(row.left, row.top, row.right, row.bottom)
+    return box if any(box) else None
 
 
 def overlaps(ones: Sequence[Box], others: Sequence[Box]) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 MAX_PIXELS = 50_000_000
+MAX_SIDE = 65_535  # of a JPEG; Pillow needs memory for every row, however short
 SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".avif", ".avifs", ".tif",
     ".tiff",
@@ -48,8 +49,8 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
     Raises
     ------
     ImageError
-        If the file is empty, broken, cut short, larger than `MAX_PIXELS`, or of numbers of which
-        nothing tells what is white.
+        If the file is empty, broken, cut short, larger than `MAX_PIXELS`, longer than `MAX_SIDE`, or of
+        numbers of which nothing tells what is white.
     """
     if not content:
         raise ImageError("empty file")
@@ -57,6 +58,8 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width} x {image.height} pixels; {MAX_PIXELS:,} are allowed")
+            if max(image.size) > MAX_SIDE:
+                raise ImageError(f"{image.width} x {image.height} pixels; a side of {MAX_SIDE:,} is allowed")
             if at_least:
                 image.draft("RGB", (2 * at_least, 2 * at_least))
             image.load()
@@ -128,18 +131,18 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def cut_out(content: bytes, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+def cut_out(content: bytes, box: tuple[int, int, int, int] | None, size: int) -> np.ndarray:
     """Decode a photo and squeeze a region of it to a square.
 
     Parameters
     ----------
     box : (left, top, right, bottom)
-        In pixels of the upright photo; four zeros are the whole photo.
+        In pixels of the upright photo; None is the whole photo.
 
     Returns
     -------
     ndarray (size, size, 3), uint8
     """
-    if not any(box):
+    if box is None:
         return resize(decode(content, at_least=size), size)
     return resize(decode(content).crop(box), size)

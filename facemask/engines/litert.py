@@ -1,12 +1,15 @@
 """TensorFlow Lite: conversion, and inference on many photos at once without TensorFlow."""
 
+import io
 import queue
 import time
+import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facemask.core.files import EARLIEST_ZIP_DATE
 from facemask.core.terminal import silenced
 from facemask.engines import parallel
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 VARIANTS = ("float32", "float16", "int8")
 ROWS_A_TASK = 32
+LABELS = "labels.txt"
+MAX_LABELS_BYTES = 2**20
 
 
 def freeze(model: "keras.Model") -> "ConcreteFunction":
@@ -51,6 +56,23 @@ def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | 
         if variant == "int8":
             converter.representative_dataset = lambda: ([pixels[None]] for pixels in calibration)
         return converter.convert()
+
+
+def with_labels(model: bytes, labels: bytes) -> bytes:
+    """A .tflite model with labels.txt behind it, where TFLite's metadata has it: any zip program opens the file."""
+    content = io.BytesIO(model)
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS, EARLIEST_ZIP_DATE), labels)
+    return content.getvalue()
+
+
+def packed_labels(model: bytes) -> bytes | None:
+    """What `with_labels` put behind a model, or None where there is nothing of it."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(LABELS) as file:
+            return file.read(MAX_LABELS_BYTES)
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError):
+        return None
 
 
 class Runner:

@@ -1,31 +1,34 @@
 """An exported model without TensorFlow: what `stages.export` writes, from pixels to labels."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from facemask.core.errors import UserError
-from facemask.engines.litert import Runner
+from facemask.engines.litert import LABELS, Runner, packed_labels
 from facemask.evaluation.decision import decide
 
 DEFAULT_FOLDER = Path("models/tflite")
 DEFAULT_FILE = "int8.tflite"
+MAX_SIZE = 10_000
 
 
 class Classifier:
-    """A .tflite file with the labels and the decision rule beside it; for one thread at a time.
+    """A .tflite file with its labels and the decision rule beside it; for one thread at a time.
 
     Attributes
     ----------
     classes : list of str
         In the order of the outputs.
     label, threshold : str and float or None
-        The decision rule, as in `facemask.evaluation.decision.decide`.
+        The decision rule, as in `facemask.evaluation.decision.decide`; the threshold is from 0 to 1.
     margin : float
-        By what share of its size a face's box is widened on every side before it is cut out.
-    least_side : int
-        Smaller faces, in pixels, the pipeline left out, so that nobody knows how good the model is at them.
+        By what fraction of its size a face's box is widened on every side before it is cut out, 0 to 2.
+    min_size : int
+        Faces with a smaller side, in pixels, the pipeline left out, so that nobody knows how good the model is at them.
     size : int
         Side of the square photo the model takes, in pixels.
     probabilities : Runner
@@ -44,14 +47,25 @@ class Classifier:
                 f"there is no model {self.file}; in a clone `make repro` or `dvc repro export` makes one, "
                 "elsewhere name the exported folder: --model FOLDER"
             )
-        self.classes = read(self.file.with_name("labels.txt")).splitlines()
-        self.label, self.threshold, self.margin, self.least_side = read_rule(
-            self.file.with_name("decision.json"), self.classes
-        )
+        content = self.file.read_bytes()
         try:
-            self.probabilities = Runner(self.file.read_bytes())
+            self.probabilities = Runner(content)
         except (ValueError, RuntimeError):
             raise UserError(f"{self.file} is not a .tflite model, or is cut short; run dvc repro export") from None
+        self.classes = read_labels(self.file.with_name(LABELS), packed_labels(content), self.file)
+        rule = self.file.with_name("decision.json")
+        self.label, self.threshold = read_values(
+            rule,
+            label=lambda value: isinstance(value, str),
+            threshold=lambda value: value is None or is_number(value, int | float, 1),
+        )
+        if self.threshold is not None and self.label not in self.classes:
+            raise UserError(f"{rule}: label {self.label!r:.50} is none of labels.txt; run dvc repro export")
+        self.margin, self.min_size = read_values(
+            self.file.with_name("faces.json"),
+            margin=lambda value: is_number(value, int | float, 2),
+            min_size=lambda value: is_number(value, int, MAX_SIZE),
+        )
         shape = self.probabilities.takes[0]
         self.size = shape[1] if len(shape) == 4 else 0
         if (self.probabilities.takes, self.probabilities.gives) != (
@@ -59,8 +73,8 @@ class Classifier:
             ((1, len(self.classes)), np.float32),
         ):
             raise UserError(
-                f"{self.file} does not turn uint8 RGB pixels into {len(self.classes)} probabilities: it is another "
-                "model than the labels.txt beside it is of; run dvc repro export"
+                f"{self.file} does not turn uint8 RGB pixels into {len(self.classes)} probabilities; "
+                "run dvc repro export"
             )
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
@@ -81,17 +95,34 @@ def read(file: Path) -> str:
         raise UserError(f"{file} is not text; run dvc repro export") from None
 
 
-def read_rule(file: Path, classes: list[str]) -> tuple[str, float | None, float, int]:
-    """The label, the threshold, the margin and the least side in decision.json."""
+def read_labels(file: Path, packed: bytes | None, model: Path) -> list[str]:
+    """The labels in a file beside a model, which are those that were packed into the model when it was exported."""
+    labels = read(file).splitlines()
+    if packed is None:
+        raise UserError(f"{model} has no labels inside, as every exported model has; run dvc repro export")
+    if labels != packed.decode(errors="replace").splitlines():
+        raise UserError(
+            f"{file} does not hold the labels that {model.name} was exported with; take the whole folder that "
+            "`dvc repro export` writes"
+        )
+    return labels
+
+
+def read_values(file: Path, **checks: Callable[[Any], bool]) -> list[Any]:
+    """The values of those names in a JSON file of the exported folder, each of which its check allows."""
     try:
-        rule = json.loads(read(file))
-        label, threshold, margin, least_side = (rule[name] for name in ("label", "threshold", "margin", "least_side"))
-        numbers = ((threshold, int | float | None), (margin, int | float), (least_side, int))
-        known = label in classes or threshold is None
-        if not known or not all(isinstance(value, kind) for value, kind in numbers):
-            raise UserError(f"{file} does not fit labels.txt beside it; run dvc repro export")
-    except (json.JSONDecodeError, TypeError):
-        raise UserError(f"{file} is not JSON with a decision rule; run dvc repro export") from None
+        content = json.loads(read(file))
+        values = [content[name] for name in checks]
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(f"{file} is not the JSON that belongs there; run dvc repro export") from None
     except KeyError as error:
         raise UserError(f"{file} has no {error.args[0]!r}; run dvc repro export, which writes it") from None
-    return label, threshold, margin, least_side
+    for (name, allows), value in zip(checks.items(), values, strict=True):
+        if not allows(value):
+            raise UserError(f"{file}: {name} cannot be {value!r:.50}; run dvc repro export")
+    return values
+
+
+def is_number(value: Any, kind: type, most: float) -> bool:
+    """Whether a value is a number of a kind from 0 to `most`."""
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= most

@@ -38,34 +38,40 @@ class LabelledFace(NamedTuple):
         }
 
 
-def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, least_side: int) -> list[LabelledFace]:
+def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, min_size: int) -> list[LabelledFace]:
     """Label faces in uint8 RGB pixels (height, width, 3), cut out as the pipeline cuts out what it trains on.
 
-    Those with a side below `least_side` pixels get no label.
+    As there, one cut out of a photo gets no label if a side is below `min_size` pixels; a whole photo is labelled
+    whatever its size.
     """
     height, width = pixels.shape[:2]
-    large = [face for face in faces if face.box.shorter_side >= least_side]
-    boxes = [face.box.widened(classifier.margin, width, height) for face in large]
+    whole = Box(0, 0, width, height)
+    regions = {
+        face: face.box.widened(classifier.margin, width, height) if face.box else whole
+        for face in faces
+        if face.box is None or face.box.shorter_side >= min_size
+    }
     crops = [
-        resize(Image.fromarray(pixels[box.top : box.bottom, box.left : box.right]), classifier.size) for box in boxes
+        resize(Image.fromarray(pixels[box.top : box.bottom, box.left : box.right]), classifier.size)
+        for box in regions.values()
     ]
     probabilities = classifier.probabilities(crops)
     labels = [classifier.classes[index] for index in classifier.decide(probabilities)]
     rows = [dict(zip(classifier.classes, row, strict=True)) for row in probabilities.tolist()]
-    known = {face: LabelledFace(*face, label, row) for face, label, row in zip(large, labels, rows, strict=True)}
-    return [known.get(face, LabelledFace(*face)) for face in faces]
+    answers = dict(zip(regions, zip(labels, rows, strict=True), strict=True))
+    return [LabelledFace(face.box or whole, face.score, *answers.get(face, ())) for face in faces]
 
 
 class Recognizer:
     """Several detectors and classifiers, lent to as many threads; further threads wait their turn.
 
-    So the memory of a server or a pool of threads is bounded by the number of pairs. Without `least_side`, in
+    So the memory of a server or a pool of threads is bounded by the number of pairs. Without `min_size`, in
     pixels, the classifier's own counts.
     """
 
-    def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], least_side: int | None = None):
+    def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], min_size: int | None = None):
         self.classifier = pairs[0][1]
-        self.least_side = self.classifier.least_side if least_side is None else least_side
+        self.min_size = self.classifier.min_size if min_size is None else min_size
         self.stopwatch = Stopwatch()
         self._idle = queue.SimpleQueue()
         for pair in pairs:
@@ -78,6 +84,6 @@ class Recognizer:
             with self.stopwatch("detect"):
                 faces = detect(pixels)
             with self.stopwatch("classify"):
-                return classify(pixels, faces, classifier, self.least_side)
+                return classify(pixels, faces, classifier, self.min_size)
         finally:
             self._idle.put(pair)

@@ -12,12 +12,17 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemask.data.images import ImageError, decode
 from facemask.inference.drawing import colour
 from facemask.inference.recognition import LabelledFace, Recognizer
 
 MAX_UPLOAD = 20 * 2**20
+MAX_PHOTOS = 16  # at a time, read and waiting: what bounds the memory
+MAX_CONNECTIONS = 512  # those that say nothing among them
+REQUEST_SECONDS = 10
 HOSTS = ["127.0.0.1", "localhost"]
 # The page needs itself, this server and pictures it made; whatever gets into it can load nothing else.
 POLICY = (
@@ -52,11 +57,39 @@ class Model(BaseModel):
     size: int = Field(description="side of the square it looks at, in pixels")
     classes: dict[str, str] = Field(description="each class with its colour")
     label: str = Field(description="what the threshold is for")
-    threshold: float | None = Field(description="label is said from this probability on; null: the likeliest class")
-    margin: float = Field(description="share of its size by which a face is widened on every side")
-    least_side: int = Field(description="smaller faces are not labelled, in pixels")
+    threshold: float | None = Field(description="label is said from this probability on; null: the argmax")
+    margin: float = Field(description="fraction of its size by which a face is widened on every side")
+    min_size: int = Field(description="smaller faces are not labelled, in pixels")
     largest_upload: int = Field(description="of a photo's file, in bytes")
     card: str | None = Field(description="the model card, Markdown")
+
+
+class Connection(H11Protocol):
+    """Ends when its client takes more than `REQUEST_SECONDS` to send a whole request, the next one too.
+
+    uvicorn waits for the head of a request, and for the rest of one, for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._expect_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._deadline.cancel()
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._expire)
+
+    def _expire(self) -> None:
+        is_answering = self.cycle and not self.cycle.response_complete and not self.cycle.more_body
+        if not is_answering:
+            self.transport.abort()
 
 
 def own_page(request: Request, origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
@@ -72,7 +105,7 @@ def application(recognize: Recognizer, workers: int, card: Path | None) -> FastA
         max_body_size=MAX_UPLOAD,
     )  # fmt: skip
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
-    pool = ThreadPoolExecutor(workers)
+    pool, places = ThreadPoolExecutor(workers), asyncio.Semaphore(MAX_PHOTOS)
     classifier = recognize.classifier
 
     def look(content: bytes) -> tuple[tuple[int, ...], float, list[LabelledFace]]:
@@ -97,7 +130,7 @@ def application(recognize: Recognizer, workers: int, card: Path | None) -> FastA
             label=classifier.label,
             threshold=classifier.threshold,
             margin=classifier.margin,
-            least_side=recognize.least_side,
+            min_size=recognize.min_size,
             largest_upload=MAX_UPLOAD,
             card=card.read_text(encoding="utf-8") if card else None,
         )  # fmt: skip
@@ -109,6 +142,7 @@ def application(recognize: Recognizer, workers: int, card: Path | None) -> FastA
             403: {"description": "sent by another site's page"},
             413: {"description": f"more than {MAX_UPLOAD:,} bytes"},
             422: {"description": "not an image, or broken, or with too many pixels"},
+            503: {"description": f"{MAX_PHOTOS} photos are waiting already"},
         },
         openapi_extra={
             "requestBody": {
@@ -120,9 +154,14 @@ def application(recognize: Recognizer, workers: int, card: Path | None) -> FastA
     )
     async def predict(request: Request) -> Answer:
         """The faces in a photo: `curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict`."""
-        content = await request.body()
+        if places.locked():
+            raise HTTPException(503, f"{MAX_PHOTOS} photos are waiting already; try again", {"Retry-After": "1"})
         try:
-            shape, milliseconds, faces = await asyncio.get_running_loop().run_in_executor(pool, look, content)
+            async with places:
+                content = await request.body()
+                shape, milliseconds, faces = await asyncio.get_running_loop().run_in_executor(pool, look, content)
+        except ClientDisconnect:
+            raise HTTPException(400, "the photo ended early") from None
         except ImageError as error:
             raise HTTPException(422, str(error)) from None
         described = [face.described() for face in faces]

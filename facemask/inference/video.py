@@ -1,12 +1,12 @@
 """Frames from files, cameras and streams, and frames into files."""
 
 import contextlib
+import os
 import queue
 import re
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,31 @@ SILENCE_MS = 5000
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 USUAL_RATE = 25.0
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+
+
+def is_camera(name: str) -> bool:
+    """Whether the name of a source is the number of a camera."""
+    return re.fullmatch("[0-9]{1,4}", name) is not None
+
+
+def is_file(name: str) -> bool:
+    """Whether the name of a source is a file; of what cannot be looked up, no."""
+    return os.path.isfile(name)  # noqa: PTH113 (of a name that is too long, Path repeats it in an error)
+
+
+def shown(name: str) -> str:
+    """The name of a source as it may be printed: of an address the scheme and the host alone.
+
+    A password can stand before the host, in the path and in the query, and hold every character that parts them.
+    Where what follows the scheme may be something else than a host, it is left out too.
+    """
+    found = re.fullmatch(r"([A-Za-z][\w+.-]*):(//)?([^/?#]*)(.*)", name, re.DOTALL)
+    if not found or is_file(name):
+        return name
+    scheme, slashes, authority, rest = found.groups()
+    host = authority.rpartition("@")[2]
+    is_host = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?", host)
+    return f"{scheme}://{host}" if slashes and is_host and "@" not in rest else f"{scheme}:..."
 
 
 class Frame(NamedTuple):
@@ -40,11 +65,13 @@ class Source:
         A video file, the number of a camera, or an address (rtsp://, http://, ...).
     patience : float
         Seconds after which a lost live source is given up.
+    say : callable
+        Takes a line for the user: that a live source is lost, or back.
 
     Attributes
     ----------
     shown : str
-        The name as it may be printed: without the user and password of an address.
+        The name as it may be printed.
     live : bool
     rate : float
         Frames a second, as the source says.
@@ -59,17 +86,19 @@ class Source:
         On opening, if there is no such source; on iterating, if it is lost for good.
     """
 
-    def __init__(self, name: str, patience: float, stopwatch: Stopwatch):
-        self.name, self.patience, self.stopwatch = name, patience, stopwatch
-        self.shown = re.sub(r"(?<=://)[^/]*@", "", name)
-        if not name.isdecimal() and "://" not in name and not Path(name).is_file():
-            raise UserError(f"there is no file {name}; a camera is a number (0), a stream an address (rtsp://...)")
+    def __init__(self, name: str, patience: float, stopwatch: Stopwatch, say: Callable[[str], None]):
+        self.name, self.patience, self.stopwatch, self.say = name, patience, stopwatch, say
+        self.shown = shown(name)
+        if not is_camera(name) and "://" not in name and not is_file(name):
+            raise UserError(
+                f"there is no file {self.shown}; a camera is a number (0 to 9999), a stream an address (rtsp://...)"
+            )
         self._capture = self._open()
         if not self._capture.isOpened():
-            kind = "camera" if name.isdecimal() else "stream" if "://" in name else "video"
+            kind = "camera" if is_camera(name) else "stream" if "://" in name else "video"
             raise UserError(f"{self.shown} cannot be opened as a {kind}")
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.live = name.isdecimal() or ("://" in name and count <= 0)
+        self.live = is_camera(name) or ("://" in name and count <= 0)
         self.frames = count if count > 0 else None
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 1 <= rate <= 240 else USUAL_RATE
@@ -93,10 +122,10 @@ class Source:
             yield item
 
     def _open(self) -> cv2.VideoCapture:
-        if self.name.isdecimal():
+        if is_camera(self.name):
             return cv2.VideoCapture(int(self.name))
         patience = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, SILENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, SILENCE_MS]
-        return cv2.VideoCapture(self.name, cv2.CAP_FFMPEG, patience)
+        return cv2.VideoCapture(os.fsencode(self.name), cv2.CAP_FFMPEG, patience)
 
     def _run(self) -> None:
         last = None
@@ -126,12 +155,12 @@ class Source:
 
     def _open_again(self) -> None:
         lost, wait = time.monotonic(), FIRST_WAIT
-        say(f"{self.shown} is lost; trying again for {self.patience:g} s")
+        self.say(f"{self.shown} is lost; trying again for {self.patience:g} s")
         while not self._stop.wait(wait):
             self._capture.release()
             self._capture = self._open()
             if self._capture.isOpened() and self._capture.grab():
-                say(f"{self.shown} is back after {time.monotonic() - lost:.1f} s")
+                self.say(f"{self.shown} is back after {time.monotonic() - lost:.1f} s")
                 return
             left = self.patience - (time.monotonic() - lost)
             if left <= 0:
@@ -152,13 +181,8 @@ class Source:
         self._queue.put(frame)
 
 
-def say(line: str) -> None:
-    """One line for the user, beside the results."""
-    print(f"facemask watch: {line}", file=sys.stderr, flush=True)
-
-
 class Writer:
-    """Writes frames to a video file.
+    """Writes frames to a video file, which is begun with the first of them.
 
     Of a live source frames come as they may, so each is written as often as its time asks for: the file
     plays as fast as things happened.
@@ -171,13 +195,11 @@ class Writer:
 
     def __init__(self, path: Path, source: Source):
         if path.suffix.lower() not in CODECS:
-            raise UserError(f"--output: {path.name} is none of {' '.join(CODECS)}")
-        if path.exists() and path.resolve() == Path(source.name).resolve():
-            raise UserError(f"--output: {path} is the video itself; name another file")
+            raise UserError(f"{path.name} is none of {' '.join(CODECS)}")
         self.path, self.source = path, source
         self._writer, self._shape, self._written = None, None, 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("wb").close()
+        path.open("ab").close()
 
     def write(self, frame: Frame) -> None:
         """Add a frame; one of another size than the first is scaled to that."""
@@ -185,9 +207,9 @@ class Writer:
             height, width = frame.pixels.shape[:2]
             self._shape = width, height
             codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self.path), codec, self.source.rate, self._shape)
+            self._writer = cv2.VideoWriter(os.fsencode(self.path), codec, self.source.rate, self._shape)
             if not self._writer.isOpened():
-                raise UserError(f"--output: {self.path} cannot be written as a video of {width} x {height} pixels")
+                raise UserError(f"{self.path} cannot be written as a video of {width} x {height} pixels")
         image = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
         if image.shape[1::-1] != self._shape:
             image = cv2.resize(image, self._shape, interpolation=cv2.INTER_AREA)

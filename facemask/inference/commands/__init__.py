@@ -24,6 +24,7 @@ def main() -> None:
     """Run a command; what a user can mend is one line and exit status 1, or with FACEMASK_DEBUG=1 a traceback."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what matters of it is said in one line
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name is bytes, not always text
     parser = argparse.ArgumentParser(prog="facemask", description="Tells who wears a mask, with an exported model.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     named = sys.argv[1] if len(sys.argv) > 1 else None
@@ -35,9 +36,9 @@ def main() -> None:
             common_arguments(command, module.DETECTOR_SIZES)
             module.arguments(command)
             command.set_defaults(run=module.main)
-    words = parser.parse_args()
+    args = parser.parse_args()
     try:
-        sys.exit(words.run(words))
+        sys.exit(args.run(args))
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -60,11 +61,11 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
         help="the folder that `dvc repro export` writes, or one .tflite file in it (%(default)s; of a folder, int8)",
     )  # fmt: skip
     model.add_argument(
-        "--faces", choices=DETECTORS, default="yunet",
-        help="how faces are found; none: every photo is one face, cut out already (%(default)s)",
+        "--detector", choices=DETECTORS, default="yunet",
+        help="what finds the faces; none: every photo is one face, cut out already (%(default)s)",
     )  # fmt: skip
     model.add_argument(
-        "--detector", type=Path, metavar="FILE", help="the detector's weights; without, they are fetched once"
+        "--detector-weights", type=Path, metavar="FILE", help="the detector's weights; without, they are fetched once"
     )
     model.add_argument(
         "--detector-size", type=sizes, default=default_sizes, metavar="PIXELS",
@@ -72,8 +73,9 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
         f"far away; several, with commas, find both ({','.join(map(str, default_sizes))})",
     )  # fmt: skip
     model.add_argument(
-        "--least-side", type=int, metavar="PIXELS",
-        help="smaller faces are found but not labelled (what decision.json says: the pipeline left them out too)",
+        "--min-size", type=int, metavar="PIXELS",
+        help="faces with a smaller side are found but not labelled (what decision.json says: the pipeline left them "
+        "out too)",
     )  # fmt: skip
 
 
@@ -85,15 +87,20 @@ def sizes(word: str) -> list[int]:
     return numbers
 
 
-def recognizer(words: argparse.Namespace, workers: int) -> "Recognizer":
+def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
     """What finds and labels faces as the command line says, for so many threads."""
     import cv2
 
     from facemask.inference.classifier import Classifier
-    from facemask.inference.detectors import open_detector
+    from facemask.inference.detectors import DETECTORS, WeightsError
     from facemask.inference.recognition import Recognizer
 
     cv2.setNumThreads(1)  # every thread has its own photo
-    classifiers = [Classifier(words.model) for _ in range(workers)]
-    detectors = [open_detector(words.faces, words.detector, words.detector_size) for _ in range(workers)]
-    return Recognizer(list(zip(detectors, classifiers, strict=True)), words.least_side)
+    classifiers = [Classifier(args.model) for _ in range(workers)]
+    try:
+        detectors = [DETECTORS[args.detector](args.detector_weights, args.detector_size) for _ in range(workers)]
+    except WeightsError as error:
+        raise UserError(
+            f"{error}; name the weights: --detector-weights FILE, or classify whole photos: --detector none"
+        ) from None
+    return Recognizer(list(zip(detectors, classifiers, strict=True)), args.min_size)

@@ -14,6 +14,7 @@ import argparse
 import csv
 import functools
 import glob
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -62,16 +63,16 @@ class Result(NamedTuple):
     error: str | None = None
 
 
-def main(words: argparse.Namespace) -> int:
+def main(args: argparse.Namespace) -> int:
     """Label everything that is named; the exit status."""
-    photos = [photo for word in words.paths for photo in photos_of(word, words.output)]
+    photos = [photo for path in args.paths for photo in photos_of(path, args.output)]
     if not photos:
-        raise UserError(f"there are no photos in {', '.join(words.paths)}; known are {' '.join(sorted(SUFFIXES))}")
+        raise UserError(f"there are no photos in {', '.join(args.paths)}; known are {' '.join(sorted(SUFFIXES))}")
     workers = min(cores(), len(photos))
-    recognize = recognizer(words, workers)
-    copies = places(photos, words.output) if words.output else [None] * len(photos)
+    recognize = recognizer(args, workers)
+    copies = places(photos, args.output) if args.output else [None] * len(photos)
     unread = 0
-    write = WRITERS[words.format](recognize.classifier.classes)
+    write = WRITERS[args.format](recognize.classifier.classes)
     with tqdm(total=len(photos), unit="photo", disable=None if len(photos) > 1 else True) as progress:
         work = zip(photos, copies, strict=True)
         for result in in_order(functools.partial(look, recognize=recognize), work, workers):
@@ -86,16 +87,21 @@ def main(words: argparse.Namespace) -> int:
 
 
 def photos_of(word: str, output: Path | None) -> Iterator[Photo]:
-    """The photos a word of the command line stands for, sorted, less those in the output folder.
+    """The photos that an argument stands for, sorted, less those in the output folder.
 
     Raises
     ------
     UserError
-        If there is nothing of that name.
+        If there is nothing of that name, or it is the output folder.
     """
     path = Path(word)
     if path.is_dir():
         own = output.resolve() if output else None
+        if own in (path.resolve(), *path.resolve().parents):
+            raise UserError(
+                f"--output: {word} is in {output}, where only annotated copies may be; name another folder, "
+                f"for example {path / 'annotated'}"
+            )
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in SUFFIXES and file.is_file() and own not in file.resolve().parents:
                 yield of_file(file, PurePosixPath(file.relative_to(path)))
@@ -117,9 +123,13 @@ def of_file(file: Path, place: PurePosixPath) -> Photo:
     """A photo on disk."""
 
     def read() -> bytes:
-        if file.stat().st_size > MAX_PHOTO_BYTES:
-            raise ImageError(f"{file.stat().st_size:,} bytes; {MAX_PHOTO_BYTES:,} are allowed")
-        return file.read_bytes()
+        if not file.is_file():
+            raise ImageError("not a file")
+        with file.open("rb") as opened:
+            content = opened.read(MAX_PHOTO_BYTES + 1)
+        if len(content) > MAX_PHOTO_BYTES:
+            raise ImageError(f"more than {MAX_PHOTO_BYTES:,} bytes")
+        return content
 
     return Photo(str(file), place, read)
 
@@ -163,9 +173,30 @@ def look(work: tuple[Photo, Path | None], recognize: Recognizer) -> Result:
 
         drawn = pixels.copy()
         draw(drawn, faces, recognize.classifier.classes)
+        try:
+            content = encode(drawn, copy.suffix)
+        except ImageError as error:
+            return Result(photo.name, [], str(error))
         copy.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn).save(copy)
+        copy.write_bytes(content)
     return Result(photo.name, faces)
+
+
+def encode(pixels: np.ndarray, suffix: str) -> bytes:
+    """uint8 RGB pixels (height, width, 3) as a file of the format that a suffix names.
+
+    Raises
+    ------
+    ImageError
+        If the format cannot hold so many pixels.
+    """
+    file, kind = io.BytesIO(), Image.registered_extensions()[suffix.lower()]
+    try:
+        Image.fromarray(pixels).save(file, kind)
+    except Exception as error:  # Pillow's encoders raise whatever their format's library says
+        height, width = pixels.shape[:2]
+        raise ImageError(f"a copy of {width} x {height} pixels cannot be written as {kind}: {error}") from None
+    return file.getvalue()
 
 
 def text_writer(classes: list[str]) -> Callable[[Result], None]:

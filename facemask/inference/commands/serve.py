@@ -24,7 +24,6 @@ from facemask.inference.classifier import DEFAULT_FOLDER
 from facemask.inference.commands import recognizer
 
 CARD = Path("metrics/model_card.md")
-MAX_CONNECTIONS = 64
 DETECTOR_SIZES = [320, 640]
 
 
@@ -37,25 +36,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="open no browser, only say the address")
 
 
-def main(words: argparse.Namespace) -> int:
+def main(args: argparse.Namespace) -> int:
     """Serve until interrupted; the exit status."""
     try:
         import uvicorn
 
-        from facemask.inference.server import application
+        from facemask.inference.server import MAX_CONNECTIONS, Connection, application
     except ImportError as error:
         raise UserError(f"{error.name} is not installed; pip install 'facemask[serve]'") from None
-    if words.card and not words.card.is_file():
-        raise UserError(f"--card: there is no file {words.card}")
-    listener = listen(words.port)
-    recognize = recognizer(words, workers := cores())
-    own = CARD if words.model == DEFAULT_FOLDER and CARD.is_file() else None
+    if args.card and not args.card.is_file():
+        raise UserError(f"--card: there is no file {args.card}")
+    listener = listen(args.port)
+    recognize = recognizer(args, workers := cores())
+    own = CARD if args.model == DEFAULT_FOLDER and CARD.is_file() else None
     config = uvicorn.Config(
-        application(recognize, workers, words.card or own), log_level="warning", limit_concurrency=MAX_CONNECTIONS
-    )
+        application(recognize, workers, args.card or own), http=Connection, ws="none", log_level="error",
+        limit_concurrency=MAX_CONNECTIONS,
+    )  # fmt: skip
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     print(f"facemask serve: {address} (Ctrl-C ends)", file=sys.stderr, flush=True)
-    if not words.no_browser:
+    if not args.no_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

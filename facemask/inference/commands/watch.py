@@ -19,6 +19,7 @@ exit status:
 import argparse
 import collections
 import datetime
+import itertools
 import json
 import signal
 import sys
@@ -37,7 +38,7 @@ from facemask.inference.commands import recognizer
 from facemask.inference.drawing import draw
 from facemask.inference.recognition import LabelledFace
 from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Track, Tracker
-from facemask.inference.video import Frame, Source, Writer, say
+from facemask.inference.video import Frame, Source, Writer, is_file
 
 __doc__ = __doc__.format(weight=NEW_WEIGHT, change=FRAMES_TO_CHANGE, forget=FRAMES_TO_FORGET)
 TITLE = "facemask (q ends)"
@@ -87,22 +88,26 @@ class Watch:
             print(json.dumps(content | {"box": list(track.box)}), file=self.events, flush=True)
 
 
-def main(words: argparse.Namespace) -> int:
+def main(args: argparse.Namespace) -> int:
     """Watch until the source ends; the exit status."""
-    if words.window:
+    if args.window:
         open_window()
+    check_outputs(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    recognize = recognizer(words, workers := cores())
+    recognize = recognizer(args, workers := cores())
     classifier, stopwatch = recognize.classifier, recognize.stopwatch
-    source = Source(words.source, words.patience, stopwatch)
+    source = Source(args.source, args.patience, stopwatch, say)
     start, cpu = time.perf_counter(), time.process_time()
     with ExitStack() as stack:
-        events = stack.enter_context(words.events.open("w", encoding="utf-8")) if words.events else sys.stdout
-        writer = stack.enter_context(closing(Writer(words.output, source))) if words.output else None
-        watch = Watch(Tracker(classifier.classes, classifier.decide), events, writer, words.window, source.live)
+        frames = iter(stack.enter_context(source))
+        first = next(frames, None)  # before it, no output is touched
+        if first is None:
+            raise UserError(f"{source.shown} has no frame that can be read")
+        events = stack.enter_context(args.events.open("w", encoding="utf-8")) if args.events else sys.stdout
+        writer = stack.enter_context(closing(Writer(args.output, source))) if args.output else None
+        watch = Watch(Tracker(classifier.classes, classifier.decide), events, writer, args.window, source.live)
         progress = stack.enter_context(tqdm(total=source.frames, unit="frame", disable=None))
         try:
-            stack.enter_context(source)
             pool = stack.enter_context(ThreadPoolExecutor(workers))
             waiting = collections.deque()
 
@@ -113,7 +118,7 @@ def main(words: argparse.Namespace) -> int:
                     watch.take(frame, found)
                 progress.update()
 
-            for frame in source:
+            for frame in itertools.chain([first], frames):
                 waiting.append((frame, pool.submit(recognize, frame.pixels)))
                 while waiting and (len(waiting) > workers or waiting[0][1].done()):
                     finish()
@@ -126,9 +131,28 @@ def main(words: argparse.Namespace) -> int:
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
             progress.close()
             report(watch.frames, seconds, cpu, source, stopwatch.seconds)
-    if not watch.frames:
-        raise UserError(f"{source.shown} has no frame that can be read")
     return 0
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse outputs that would overwrite the source, under whatever name, or each other.
+
+    Raises
+    ------
+    UserError
+        Naming the option and the file.
+    """
+    video = Path(args.source.removeprefix("file://"))
+    for option, path in (("--output", args.output), ("--events", args.events)):
+        if path and is_file(str(video)) and path.exists() and path.samefile(video):
+            raise UserError(f"{option}: {path} is the video itself; name another file")
+    if args.output and args.events and args.output.resolve() == args.events.resolve():
+        raise UserError(f"--output and --events are the same file {args.output}; name two")
+
+
+def say(line: str) -> None:
+    """One line for the user, beside the results."""
+    print(f"facemask watch: {line}", file=sys.stderr, flush=True)
 
 
 def open_window() -> None:

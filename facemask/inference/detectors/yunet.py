@@ -1,15 +1,16 @@
 """YuNet by OpenCV (W. Wu et al., "YuNet: a tiny millisecond-level face detector", 2023)."""
 
 import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from facemask.core.errors import UserError
 from facemask.core.terminal import silenced
 from facemask.data.boxes import Box
-from facemask.inference.detectors import Face
+from facemask.inference.detectors import Face, WeightsError, suppressed
 
 NAME = "face_detection_yunet_2023mar.onnx"
 ADDRESS = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{NAME}"
@@ -19,40 +20,45 @@ LEAST_SCORE = 0.6
 
 
 class YuNet:
-    """Finds faces after scaling the longest side of a photo to `size` pixels.
+    """Finds faces after scaling the longest side of a photo to each of `sizes`, in pixels.
+
+    At a small size it finds the faces that fill the photo, at a large one those far away; what it finds
+    at several sizes is merged by non-maximum suppression.
 
     Raises
     ------
-    UserError
+    WeightsError
         If the weights are no model, or are to be fetched and cannot be.
     """
 
-    def __init__(self, weights: Path | None, size: int):
-        self.size = size
+    def __init__(self, weights: Path | None, sizes: Sequence[int]):
+        self.sizes = sizes
         file = weights or fetched()
         if not file.is_file():
-            raise UserError(f"--detector: there is no file {file}")
+            raise WeightsError(f"there is no file {file}")
         with silenced():
             try:
-                self._network = cv2.FaceDetectorYN.create(str(file), "", (size, size), LEAST_SCORE)
+                self._network = cv2.FaceDetectorYN.create(os.fsencode(file), "", (sizes[0], sizes[0]), LEAST_SCORE)
             except cv2.error:
-                raise UserError(f"--detector: {file} is not YuNet as an ONNX file; its address is {ADDRESS}") from None
+                raise WeightsError(f"{file} is not YuNet as an ONNX file; its address is {ADDRESS}") from None
 
     def __call__(self, pixels: np.ndarray) -> list[Face]:
         """Faces in uint8 RGB pixels (height, width, 3), the surest first."""
+        return suppressed([face for size in self.sizes for face in self._find(pixels, size)])
+
+    def _find(self, pixels: np.ndarray, size: int) -> Iterator[Face]:
+        """Faces in pixels whose longest side is scaled to `size`."""
         height, width = pixels.shape[:2]
-        scale = self.size / max(height, width)
+        scale = size / max(height, width)
         shape = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         self._network.setInputSize(shape)
         _, rows = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        found = []
         for left, top, across, down, *_, score in [] if rows is None else rows.tolist():
             box = Box(*(round(value / scale) for value in (left, top, left + across, top + down)))
-            box = box.widened(0, width, height)
+            box = box.within(width, height)
             if box.left < box.right and box.top < box.bottom:
-                found.append(Face(box, score))
-        return sorted(found, key=lambda face: -face.score)
+                yield Face(box, score)
 
 
 def fetched() -> Path:
@@ -70,7 +76,4 @@ def fetched() -> Path:
         reason = f"cannot be fetched from {ADDRESS} ({type(error).__name__})"
     except ValueError:
         reason = f"at {ADDRESS} has another sha256 than {SHA256}"
-    raise UserError(
-        f"the face detector {reason}; get it another way and name it: --detector FILE, "
-        "or classify whole photos: --faces none"
-    )
+    raise WeightsError(f"the face detector {reason}")
