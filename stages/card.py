@@ -187,8 +187,8 @@ def main(
 
 ## How good it is
 
-95 % intervals are bootstrapped over groups of near-duplicates: they say what other photos of the same kind would have given,
-not what another seed would.
+95 % intervals are bootstrapped over groups of near-duplicates: they say what other photos of the same kind would have
+given, not what another seed would.
 
 {numbers({"test": read[test], **read[external]})}
 

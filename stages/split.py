@@ -185,9 +185,7 @@ def amounts(
         "groups_across_labels": int((own.groupby("group").label.agg("nunique") > 1).sum()),
         "near_duplicates": {
             "compared": int((pairs.step == "search").sum()),
-            "pairs": {
-                kind: int(count) for kind, count in pairs.kind[pairs.step == "search"].value_counts().items() if kind
-            },
+            "pairs": {kind: int(count) for kind, count in verified.kind.value_counts().items()},
             "across_splits": {
                 "ungrouped": leaks,
                 "grouped": int(leaked(manifest[manifest.split.isin(SPLITS)]).sum()),
