@@ -109,24 +109,33 @@ def origin(name: str, record: dict[str, Any]) -> list[str]:
 
 
 def amounts(data: dict[str, Any], method: str) -> str:
-    """What was in the data, and what was done about copies."""
+    """What was in the data, and what was done about near-duplicates."""
     labels = sorted({label for counts in data["faces"].values() for label in counts})
     faces = table(
         ["split", *labels],
         [[split, *(counts.get(label, 0) for label in labels)] for split, counts in data["faces"].items()],
     )
     rejects = ", ".join(f"{count:,} {kind}" for kind, count in data["rejects"].items()) or "none"
-    copies, leaks = data["copies"], data["leaks"]
-    dealt = "As the archive splits them," if method == "given" else "Dealt one by one,"
+    near = data["near_duplicates"]
+    pairs = ", ".join(f"{count:,} {kind}" for kind, count in near["pairs"].items()) or "none"
+    divided = "As the archive splits them," if method == "given" else "Split one by one,"
     lines = [
-        f"{data['photos']:,} photos are {data['groups']:,} groups: {copies['exact']:,} are exact copies, "
-        f"{copies['near']:,} more are near copies; {data['groups_across_labels']:,} groups hold more than one label.",
-        f"{dealt} {leaks['ungrouped']:,} faces would have had a copy, or another face of their scene, in a "
-        f"later split; {leaks['left']:,} have.",
+        f"{data['photos']:,} photos are {data['groups']:,} groups of near-duplicates or of one scene; "
+        f"{data['groups_across_labels']:,} groups hold more than one label.",
+        f"{near['compared']:,} pairs of photos were compared. Near-duplicates: {pairs}.",
+        f"{divided} {near['across_splits']['ungrouped']:,} faces would have had a near-duplicate that was found, or "
+        f"another face of their scene, in a later split; {near['across_splits']['grouped']:,} have.",
         f"Not used: {rejects}.",
     ]
-    for name, count in data["copies_of_training"].items():
-        lines.append(f"{count:,} photos of {name} are copies of photos trained on.")
+    if left := near["remaining"]:
+        lines.append(
+            f"What was not found: of a random sample of {left['sampled']:,} photos, {left['found']:,} have a "
+            f"near-duplicate outside their group under looser limits, which pass different photos too: "
+            f"{left['low']:.2%} to {left['high']:.2%} of all ({INTERVAL}), or at most "
+            f"{left['test_photos_at_most']:g} of the test photos."
+        )
+    for name, count in near["of_training"].items():
+        lines.append(f"{count:,} photos of {name} are near-duplicates of photos trained on.")
     return faces + "\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
@@ -177,7 +186,7 @@ def main(
 The {INTERVAL}s are bootstrapped over groups of near-duplicates: they say what other photos of the same kind would have
 given, not what another seed would.
 
-{numbers(read_csv(scores)(report))}
+{numbers(read_csv(scores), read_csv(report))}
 
 {how_decided(read[decision])}
 

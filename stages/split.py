@@ -1,7 +1,8 @@
-"""Decide which face is trained on, which picks the epoch, and which is the exam.
+"""Decide which face is in the training, which in the validation and which in the test split.
 
-Reads the faces and the rejects; writes the manifest, a row a face, and what the data amounts to: headlines and details.
-A group of copies never spans two splits: a model must not be examined on what it was taught.
+Reads the faces, the rejects and the compared pairs; writes the manifest, a row a face, and what the data amounts to:
+headlines and details. A group of near-duplicates never spans two splits: a model must not be tested on what it was
+trained on.
 """
 
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
@@ -63,7 +65,7 @@ def assign(faces: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.Serie
 
 
 def leaked(faces: pd.DataFrame) -> pd.Series:
-    """Which faces are trained on, or pick the epoch, although a copy of theirs is in a later split."""
+    """Which faces are trained on, or pick the epoch, although a near-duplicate is in a later split."""
     order = faces.split.map({"train": 0, "validation": 1, "test": 2})
     return order < order.groupby(faces.group).transform("max")
 
@@ -74,7 +76,7 @@ def deal(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, in
     Returns
     -------
     (faces, leaks)
-        The faces that stay; and how many have a copy in a later split if groups are not looked at.
+        The faces that stay; and how many have a near-duplicate in a later split if groups are not looked at.
 
     Raises
     ------
@@ -133,11 +135,44 @@ def check(faces: pd.DataFrame, classes: list[str]) -> None:
                 )
 
 
-def amounts(own: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, leaks: int) -> dict[str, Any]:
-    """What the data is: counts by split and class, rejects, groups, copies and leaks."""
+def remaining(sample: pd.DataFrame, test_photos: int) -> dict[str, Any]:
+    """How many photos may have a near-duplicate that the survey did not find.
+
+    Parameters
+    ----------
+    sample : DataFrame
+        A row for each photo of a random sample, with a `kind` if one of the photos nearest to it, but of another
+        group, passed as a near-duplicate under looser limits.
+    test_photos : int
+
+    Returns
+    -------
+    dict
+        The fraction with its exact 95 % interval (C. J. Clopper, E. S. Pearson, Biometrika 26, 1934), and to how many
+        test photos the interval's end amounts. Nothing if there is no sample.
+    """
+    if sample.empty:
+        return {}
+    found = int((sample.kind != "").sum())
+    interval = binomtest(found, len(sample)).proportion_ci()
+    return {
+        "sampled": len(sample),
+        "found": found,
+        "low": round(interval.low, 4),
+        "high": round(interval.high, 4),
+        "test_photos_at_most": round(interval.high * test_photos, 1),
+    }
+
+
+def amounts(
+    own: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, pairs: pd.DataFrame, leaks: int
+) -> dict[str, Any]:
+    """What the data is: counts by split and class, rejects, groups, and what is known of near-duplicates."""
     photos = own.drop_duplicates(["dataset", "member"])
     trained_on = set(manifest.group[manifest.split == "train"])
     tests = [name for name in manifest.split.unique() if name not in SPLITS]
+    verified = pairs[(pairs.step == "search") & (pairs.kind != "")]
+    test_photos = manifest[manifest.split == "test"].drop_duplicates(["dataset", "member"])
     return {
         "faces": {
             split: {label: int(count) for label, count in part.label.value_counts().items()}
@@ -146,32 +181,35 @@ def amounts(own: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, le
         "rejects": {kind: int(count) for kind, count in rejects.kind.value_counts().items()},
         "photos": len(photos),
         "groups": photos.group.nunique(),
-        "copies": {
-            "exact": len(photos) - photos.sha256.nunique(),
-            "near": photos.sha256.nunique() - photos.group.nunique(),
-        },
         "groups_across_labels": int((own.groupby("group").label.agg("nunique") > 1).sum()),
-        "leaks": {"ungrouped": leaks, "left": int(leaked(manifest[manifest.split.isin(SPLITS)]).sum())},
-        "copies_of_training": {
-            name: int(manifest.group[manifest.split == name].isin(trained_on).sum()) for name in sorted(tests)
+        "near_duplicates": {
+            "compared": int((pairs.step == "search").sum()),
+            "pairs": {kind: int(count) for kind, count in verified.kind.value_counts().items()},
+            "across_splits": {
+                "ungrouped": leaks,
+                "grouped": int(leaked(manifest[manifest.split.isin(SPLITS)]).sum()),
+            },
+            "of_training": {
+                name: int(manifest.group[manifest.split == name].isin(trained_on).sum()) for name in sorted(tests)
+            },
+            "remaining": remaining(pairs[pairs.step == "sample"], len(test_photos)),
         },
     }
 
 
-def main(faces: Path, rejects: Path, manifest: Path, headlines: Path, details: Path) -> str:
+def main(faces: Path, rejects: Path, pairs: Path, manifest: Path, headlines: Path, details: Path) -> str:
     settings = params.load(Settings)
-    found = read_csv(faces)
-    refused = read_csv(rejects)
+    found, refused, compared = (read_csv(file) for file in (faces, rejects, pairs))
     placed, leaks = place(found, settings.datasets, settings.split, settings.seed)
     check(placed, list(settings.survey.classes))
     divided = [name for name, dataset in settings.datasets.items() if dataset.use == "split"]
-    amount = amounts(found[found.dataset.isin(divided)], placed, refused, leaks)
-    left, groups = amount["leaks"]["left"], placed.group.nunique()
+    amount = amounts(found[found.dataset.isin(divided)], placed, refused, compared, leaks)
     write_csv(manifest, placed)
-    write_json(headlines, {"faces": len(placed), "groups": groups, "rejects": len(refused), "leaks": left})
+    write_json(headlines, {"faces": len(placed), "groups": placed.group.nunique(), "rejects": len(refused)})
     write_json(details, amount)
     parts = ", ".join(f"{len(part):,} {name}" for name, part in placed.groupby("split", sort=False))
-    return f"{parts}; {left:,} with a near-duplicate in a later split ({leaks:,} if groups were not kept together)"
+    crossing = "have" if settings.split.method == "given" else "would have, split photo by photo,"
+    return f"{parts}; {leaks:,} faces {crossing} a near-duplicate in a later split"
 
 
 if __name__ == "__main__":

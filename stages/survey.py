@@ -1,8 +1,7 @@
-"""Look at every photo once: which faces are there, of which class, and which are copies of each other.
+"""Look at every photo: which faces are there, of which class, and which photos are near-duplicates of each other.
 
-Reads the datasets; writes a row a face, what cannot be used and why, and a
-picture of the largest groups. Copies of one photo, exact or near, whatever their labels, form a
-group with all faces of one scene.
+Reads the datasets; writes a row a face, what cannot be used and why, a row for every pair of photos that was compared,
+and a picture of the largest groups. Near-duplicates, whatever their labels, form a group with all faces of one scene.
 """
 
 import collections
@@ -10,10 +9,11 @@ import functools
 import hashlib
 import itertools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -25,13 +25,19 @@ from facemask.data import images, near_duplicates, pascal_voc
 from facemask.data.archive import Archive, by_dataset
 from facemask.data.boxes import Box, to_columns
 from facemask.data.faces import Survey, aliases_of, simple
+from facemask.data.near_duplicates import Limits
 from facemask.engines import parallel
 from facemask.evaluation import figures
 
 PHOTOS_A_TASK = 64
+PAIRS_A_TASK = 64
+PHOTOS_AT_HAND = 4096  # in grey, for the pairs to come
+SAMPLE, NEAREST = 500, 5  # photos whose nearest others are compared once more, with looser limits
+LOOSER = 0.05  # and how much lower a correlation they may have
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
 FACE = ["dataset", "member", "label", "group", "sha256", *Box._fields]
 REJECT = ["dataset", "member", "kind", "reason"]
+PAIR = ["step", "kind", "correlation", "left_dataset", "left_member", "right_dataset", "right_member"]
 
 
 class Settings(Section):
@@ -59,7 +65,7 @@ def examine(
     Returns
     -------
     (faces, rejects)
-        member, label, sha256, box and fingerprint of a face; member, kind and reason of a reject. Every
+        member, label, sha256, box and local features of a face; member, kind and reason of a reject. Every
         member is in one of them.
     """
     faces, rejects = [], []
@@ -92,7 +98,8 @@ def examine(
                 region = box and box.widened(survey.margin, image.width, image.height)
                 face = image.crop(region) if region else image
                 found = {"member": member, "label": label, "sha256": digest}
-                faces.append(found | to_columns(region) | {"fingerprint": near_duplicates.fingerprint(face)})
+                features = near_duplicates.features(near_duplicates.grey(face))
+                faces.append(found | to_columns(region) | {"features": features})
     return faces, rejects
 
 
@@ -182,13 +189,96 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
         )
 
 
-def grouped(faces: pd.DataFrame, fingerprints: np.ndarray, distance: int) -> pd.Series:
-    """The group of every face: the beginning of the smallest sha256 in it, whatever the order of the faces."""
-    near = near_duplicates.groups(fingerprints, distance) if distance else np.arange(len(faces))
+def reader(faces: pd.DataFrame, archives: dict[str, Archive]) -> Callable[[int], np.ndarray]:
+    """What reads a face, by its row in the table, in grey."""
+
+    @functools.lru_cache(PHOTOS_AT_HAND)
+    def read_grey(row: int) -> np.ndarray:
+        face = faces.iloc[row]
+        content, box = archives[face.dataset].read(face.member), tuple(face[list(Box._fields)])
+        image = images.decode(content).crop(box) if any(box) else images.decode(content, near_duplicates.SIDE)
+        return near_duplicates.grey(image)
+
+    return read_grey
+
+
+def verify(
+    pairs: np.ndarray, features: list[np.ndarray], read_grey: Callable, limits: Limits, correlation: float
+) -> list[tuple[int, int, str, float]]:
+    """Compare candidates: left row, right row, kind or nothing, and correlation of those that can be aligned."""
+    compared = []
+    for left, right, flip in pairs.tolist():
+        other = near_duplicates.mirrored(features[right]) if flip else features[right]
+        matrix = near_duplicates.align(features[left], other, limits)
+        if matrix is not None:
+            pixels = read_grey(right)[:, ::-1] if flip else read_grey(right)
+            overlap = near_duplicates.compare(read_grey(left), pixels, matrix)
+            kind = near_duplicates.kind(overlap, bool(flip), correlation)
+            compared.append((left, right, kind, overlap.correlation))
+    return compared
+
+
+def search(
+    faces: pd.DataFrame, features: list[np.ndarray], archives: dict[str, Archive], correlation: float
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Find near-duplicates, and sample what the search may have left.
+
+    Parameters
+    ----------
+    faces : DataFrame
+        In an order that does not depend on their names; on it depends which pairs are looked at.
+    features : list of ndarray (n,), near_duplicates.FEATURE
+        Of every face.
+    correlation : float
+        From which on two photos are near-duplicates; 1 if only identical files are.
+
+    Returns
+    -------
+    (groups, pairs)
+        The number of every face's group; `PAIR` of every pair that was compared.
+    """
     scene = faces.groupby(["dataset", "member"], sort=False).ngroup().to_numpy()
-    exact = faces.groupby("sha256", sort=False).ngroup().to_numpy()
-    numbers = near_duplicates.merged(near, scene, exact)
-    return faces.sha256.groupby(numbers).transform("min").str[:16]
+    first = faces.groupby(["sha256", *Box._fields], sort=False).ngroup().drop_duplicates().index.to_numpy()
+    same_file = faces.drop_duplicates(["dataset", "member"]).groupby("sha256", sort=False)
+    identical = [(rows[0], row, "identical", 1.0) for rows in same_file.groups.values() for row in rows[1:]]
+    links = [np.stack([pd.Series(range(len(faces))).groupby(scene).transform("min"), np.arange(len(faces))], axis=1)]
+    links.append(np.array([pair[:2] for pair in identical], int).reshape(-1, 2))
+    groups = near_duplicates.groups(len(faces), np.concatenate(links))
+    found, sample = [], []
+    if correlation < 1:
+        known, read_grey = [features[row] for row in first], reader(faces, archives)
+
+        def verified(pairs: np.ndarray, limits: Limits, least: float, title: str) -> list[tuple[int, int, str, float]]:
+            rows = np.stack([first[pairs[:, 0]], first[pairs[:, 1]], pairs[:, 2]], axis=1)
+            rows = rows[groups[rows[:, 0]] != groups[rows[:, 1]]]
+            task = functools.partial(verify, features=features, read_grey=read_grey, limits=limits, correlation=least)
+            return list(itertools.chain(*parallel.apply(task, rows, PAIRS_A_TASK, title, "pair")))
+
+        found = verified(near_duplicates.candidates(known), Limits(), correlation, "compare")
+        links.append(np.array([pair[:2] for pair in found if pair[2]], int).reshape(-1, 2))
+        groups = near_duplicates.groups(len(faces), np.concatenate(links))
+        nearest = near_duplicates.nearest(known, SAMPLE, NEAREST)
+        beyond = verified(nearest, near_duplicates.LOOSER, correlation - LOOSER, "sample")
+        sample = best_of_each(first[:SAMPLE], beyond)
+    rows = [("search", *pair) for pair in identical + found] + [("sample", *pair) for pair in sample]
+    return groups, named(faces, rows)
+
+
+def best_of_each(photos: Iterable[int], compared: list[tuple[int, int, str, float]]) -> list[tuple]:
+    """A photo's nearest other, or itself with a correlation of 0 if none can be aligned with it."""
+    best = {photo: (photo, photo, "", 0.0) for photo in photos}
+    for pair in compared:
+        best[pair[0]] = max(best[pair[0]], pair, key=lambda one: (one[2] != "", one[3]))
+    return list(best.values())
+
+
+def named(faces: pd.DataFrame, pairs: list[tuple[str, int, int, str, float]]) -> pd.DataFrame:
+    """Pairs of rows as `PAIR`."""
+    table = pd.DataFrame(pairs, columns=["step", "left", "right", "kind", "correlation"])
+    for side in ("left", "right"):
+        for key in ("dataset", "member"):
+            table[f"{side}_{key}"] = faces[key].to_numpy()[table[side].to_numpy(int)]
+    return table.assign(correlation=table.correlation.astype(float).round(4))[PAIR]
 
 
 def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -> None:
@@ -207,7 +297,8 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -
     figures.groups(rows, path)
 
 
-def main(raw: Path, faces: Path, rejects: Path, groups: Path) -> str:
+def main(raw: Path, faces: Path, rejects: Path, pairs: Path, groups: Path) -> str:
+    cv2.setNumThreads(1)  # every thread has its own photo
     survey = params.load(Settings).survey
     found, refused = [], []
     with by_dataset(raw) as archives:
@@ -215,11 +306,16 @@ def main(raw: Path, faces: Path, rejects: Path, groups: Path) -> str:
             seen, unusable = read(name, archive, survey)
             found += seen
             refused += unusable
-        table, refusals = pd.DataFrame(found, columns=[*FACE, "fingerprint"]), pd.DataFrame(refused, columns=REJECT)
+        table, refusals = pd.DataFrame(found, columns=[*FACE, "features"]), pd.DataFrame(refused, columns=REJECT)
         check(len(table.drop_duplicates(["dataset", "member"])), refusals, survey.max_rejected)
-        table["group"] = grouped(table, np.stack(table.pop("fingerprint")), survey.copy_distance)
+        table = table.sort_values(["sha256", *Box._fields, "dataset", "member"])
+        features = list(table.pop("features"))
+        numbers, compared = search(table.reset_index(drop=True), features, archives, survey.near_duplicates)
+        table["group"] = table.sha256.groupby(numbers).transform("min").str[:16]
+        table = table.sort_index()
         write_csv(faces, table[FACE])
         write_csv(rejects, refusals)
+        write_csv(pairs, compared)
         draw_groups(table, archives, groups)
     return f"{len(table):,} faces in {table.group.nunique():,} groups; {len(refusals):,} rejected"
 

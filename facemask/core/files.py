@@ -20,7 +20,7 @@ DECIMALS = 6
 # The columns that are text in every table, whatever they look like: a class may be called 0, None or 1e5.
 TEXT = (
     "dataset", "member", "label", "group", "sha256", "split", "predicted", "kind", "reason",
-    "test_set", "score", "class", "variant",
+    "test_set", "score", "class", "variant", "step", "left_dataset", "left_member", "right_dataset", "right_member",
 )  # fmt: skip
 MAY_LACK = ("low", "high", "roc_auc", "average_precision")  # numbers that not every row has
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)

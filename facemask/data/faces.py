@@ -40,7 +40,7 @@ class Survey(Section):
     classes: dict[str, list[str]]
     margin: Annotated[Float, Field(ge=0, le=2)]
     min_size: Count
-    copy_distance: Annotated[int, Field(ge=0, le=80)]
+    near_duplicates: Annotated[Float, Field(ge=0.8, le=1)]
     max_rejected: Extent
 
     @model_validator(mode="after")

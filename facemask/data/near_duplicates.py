@@ -1,135 +1,365 @@
-"""Find copies of one photo among many: resized, re-encoded, brightened, mirrored, or with a mask pasted on the face.
+"""Find near-duplicates: a photo resized, re-encoded, brightened, mirrored, turned, cropped, or with a mask pasted on.
 
-A fingerprint holds a perceptual hash of the whole photo and of its upper and lower part: a pasted mask changes one of
-them and leaves another. The hash is pHash [1]_ without its median: the signs of the lowest frequencies of the cosine
-transform. Brightness and contrast leave signs as they are, and a mirror turns just those of odd horizontal frequencies.
+Two steps, as in image retrieval. Candidates are photos that share local features: SIFT [1]_, made binary by the signs
+of random projections [2]_, so that equal 32-bit keys in one sorted table find them. Then each candidate is verified:
+the transform on which most shared features agree, refined on the pixels [3]_, must lay one photo on the other so that
+the local correlation of what both show is high. Two photos of one person fail that, and so does one background behind
+two people.
 
-Photos are copies if the hashes of a part, or of its mirror image, differ in few bits. Such pairs are sought as in
-multi-index hashing [2]_: hashes that differ in few bits agree in some 16-bit word, so only neighbours in tables sorted
-by a word are compared, never all pairs. With distances above 15 bits this is no longer certain, only very likely.
-
-.. [1] C. Zauner, "Implementation and benchmarking of perceptual image hash functions", thesis, Hagenberg, 2010.
-.. [2] M. Norouzi, A. Punjani, D. J. Fleet, "Fast search in Hamming space with multi-index hashing", CVPR 2012.
+.. [1] D. G. Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 60(2), 2004.
+.. [2] M. S. Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002.
+.. [3] G. D. Evangelidis, E. Z. Psarakis, "Parametric image alignment using enhanced correlation coefficient
+   maximization", PAMI 30(10), 2008.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-SIDE = 64
-PARTS = slice(0, 64), slice(0, 26), slice(38, 64)  # rows; 26 end above the nose of a face that fills the photo
-FREQUENCIES = 16
-BITS = FREQUENCIES**2
-FLAT = 2.0  # grey levels; below this deviation a part shows noise, whose signs mean nothing
-MIRROR = np.uint16(0x5555)  # every other bit: the odd horizontal frequencies
-WINDOW = 128
+KINDS = "identical", "re-encoded", "mirrored", "turned", "cropped", "occluded"
+
+# --- features
+SIDE = 128  # pixels of the longer side
+FEATURES = 128  # of a photo at most: those with the most contrast
+FEATURE = np.dtype([("code", np.uint64), *((name, np.float16) for name in ("x", "y", "size", "angle"))])
+SIFT_ORIGIN = 0.25  # OpenCV's keypoints lie by so much too far right and down
+
+# A mirror image has the same SIFT descriptors but for the order of the 4 rows, 4 columns and 8 directions. The second
+# half of the projections is the first one mirrored, so mirroring a photo swaps the halves of its codes.
+MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, -np.arange(8) % 8].ravel()
+SIGNS = np.random.default_rng(0).permuted(np.tile(np.repeat([-1, 1], 64), (32, 1)), axis=1).T
+PROJECTIONS = np.hstack([SIGNS, SIGNS[MIRRORED]]).astype(np.float32)  # of integers by integers: exact, in any order
+HALF = np.uint64(32)
+
+# --- candidates
+NEXT = 4  # entries of the sorted table that each one meets
+SHARED = 2  # features of a candidate
+PHOTOS_A_PASS = 10_000
 
 
-def fingerprint(image: Image.Image) -> np.ndarray:
-    """Hash a photo and its parts.
+class Limits(NamedTuple):
+    """What the transform between two photos must hold.
+
+    Attributes
+    ----------
+    bits : int
+        Of 64, in which the codes of one feature may differ.
+    pixels : float
+        By which a shared feature may miss its place.
+    features : int
+        That must agree on the transform.
+    """
+
+    bits: int = 14
+    pixels: float = 4.0
+    features: int = 5
+
+
+LOOSER = Limits(bits=18, pixels=6.0, features=4)
+
+# --- verification
+WINDOW = 17  # pixels, of the local correlation
+SMOOTHING = 1.0  # pixels; beyond what encoders and resizing change
+TEXTURE = 16.0  # grey levels squared: the variance from which a window shows anything
+LEAST_TEXTURE = 200  # pixels
+LEAST_OVERLAP = 0.3  # of the smaller photo
+SAME = 0.97  # the local correlation of pixels that are the same beyond doubt
+MOSTLY = 0.6  # the fraction of such pixels from which two photos are one, whatever happened to the others
+OCCLUDED = 0.37  # the fraction from which they are if the others have nothing in common: ...
+UNRELATED = 0.6  # ... if their mean local correlation is below this
+REFINED = 12.0  # pixels by which a corner may move when the transform is refined
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    """The photo in grey with `SIDE` pixels on its longer side: ndarray (h, w), uint8."""
+    scale = SIDE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return np.asarray(image.convert("L").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def features(pixels: np.ndarray) -> np.ndarray:
+    """The local features of a photo.
 
     Parameters
     ----------
-    image : Image
-        Of any size; one decoded with `at_least=SIDE` has the same fingerprint but for a few bits.
+    pixels : ndarray (h, w), uint8
 
     Returns
     -------
-    ndarray (parts, 16), uint16
-        A word holds the signs of one vertical frequency. A part without contrast is all zero.
+    ndarray (n,), FEATURE
+        With n at most `FEATURES`; places and sizes in pixels, from the photo's centre, angles in degrees.
     """
-    grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
-    signs = np.zeros((len(PARTS), FREQUENCIES, FREQUENCIES), bool)
-    for part, rows in enumerate(PARTS):
-        if grey[rows].std() >= FLAT:
-            signs[part] = dctn(grey[rows], norm="ortho")[:FREQUENCIES, :FREQUENCIES] > 0
-    return np.packbits(signs, axis=2).view(np.uint16)[:, :, 0]
+    sift = cv2.SIFT_create(nfeatures=FEATURES, contrastThreshold=0.01, edgeThreshold=12)
+    points, descriptors = sift.detectAndCompute(pixels, None)
+    points = points[:FEATURES]
+    found = np.zeros(len(points), FEATURE)
+    if points:
+        bits = cv2.gemm(descriptors[:FEATURES], PROJECTIONS, 1, None, 0) > 0
+        found["code"] = np.packbits(bits, axis=1, bitorder="little").view(np.uint64)[:, 0]
+        places = np.array([point.pt for point in points]) - SIFT_ORIGIN - centre(pixels)
+        found["x"], found["y"] = places.T
+        found["size"] = [point.size for point in points]
+        found["angle"] = [point.angle for point in points]
+    return found
 
 
-def groups(fingerprints: np.ndarray, distance: int) -> np.ndarray:
-    """Number photos so that copies, and copies of copies, have the same number.
+def centre(pixels: np.ndarray) -> np.ndarray:
+    """(x, y) of a photo's centre."""
+    return (np.array(pixels.shape[::-1]) - 1) / 2
 
-    Which photos have the same number does not depend on their order, but the numbers do. A photo
-    without any contrast is nobody's copy.
+
+def mirrored(found: np.ndarray) -> np.ndarray:
+    """The features of the photo's mirror image."""
+    mirror = found.copy()
+    mirror["code"] = found["code"] << HALF | found["code"] >> HALF
+    mirror["x"] = -found["x"]
+    mirror["angle"] = 180 - found["angle"]
+    return mirror
+
+
+def candidates(photos: Sequence[np.ndarray]) -> np.ndarray:
+    """Pairs of photos, or of a photo and another's mirror image, that share features.
+
+    Every feature stands in a sorted table by either half of its code. It meets the `NEXT` entries with the same half,
+    so the cost stays linear however often a photo is there; photos of a large group meet through each other.
 
     Parameters
     ----------
-    fingerprints : ndarray (n, parts, 16), uint16
-    distance : int
-        Hashes of copies differ in at most so many of `BITS`. Unrelated photos differ in about half.
+    photos : sequence of ndarray (n,), FEATURE
+        Which pairs are found may depend on their order if more than `NEXT` photos share a feature.
 
     Returns
     -------
-    ndarray (n,), int32
+    ndarray (pairs, 3), int
+        Left photo, right photo, whether the right one is mirrored; sorted, left before right.
     """
-    numbers = np.arange(len(fingerprints), dtype=np.int32)
-    for part in range(len(PARTS)):
-        photos = np.flatnonzero(fingerprints[:, part].any(axis=1))
-        words = fingerprints[photos, part]
-        words, photos = np.concatenate([words, words ^ MIRROR]), np.tile(photos, 2)
-        order = np.lexsort(words.T[::-1])  # from here on, the order of the photos is forgotten
-        words, photos = words[order], photos[order]
-        hashes = words.view(np.uint64)
-        for left, right in neighbours(words):
-            apart = numbers[photos[left]] != numbers[photos[right]]
-            left, right = left[apart], right[apart]
-            close = np.bitwise_count(hashes[left] ^ hashes[right]).sum(axis=1) <= distance
-            if close.any():
-                numbers = join(numbers, photos[left[close]], photos[right[close]])
-    return numbers
+    count = len(photos)
+    owners = np.repeat(np.arange(count, dtype=np.uint32), [len(found) for found in photos])
+    table = np.empty(2 * len(owners), np.uint64)
+    np.concatenate([found["code"] for found in photos], out=table[: len(owners)])
+    table[len(owners) :] = table[: len(owners)] >> HALF
+    table <<= HALF
+    table |= np.arange(len(table), dtype=np.uint64)
+    table.sort()
+    entries = table.astype(np.uint32)
+    keys = (table >> HALF).astype(np.uint32)
+    del table
+    halves, photo_of = entries >= len(owners), owners[entries % max(1, len(owners))]
+    del entries
+    pairs = [np.empty((0, 3), np.int64)]
+    for start in range(0, count, PHOTOS_A_PASS):
+        votes = []
+        for step in range(1, NEXT + 1):
+            where = np.flatnonzero(keys[:-step] == keys[step:])
+            left, right = photo_of[where].astype(np.int64), photo_of[where + step].astype(np.int64)
+            left, right = np.minimum(left, right), np.maximum(left, right)
+            now = (left >= start) & (left < start + PHOTOS_A_PASS) & (left != right)
+            flip = halves[where] != halves[where + step]
+            votes.append((left[now] * count + right[now]) * 2 + flip[now])
+        which, shared = np.unique(np.concatenate(votes), return_counts=True)
+        which = which[shared >= SHARED]
+        pairs.append(np.stack([which // 2 // count, which // 2 % count, which % 2], axis=1))
+    return np.concatenate(pairs)
 
 
-def neighbours(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of hashes that agree in a word.
+def nearest(photos: Sequence[np.ndarray], sample: int, count: int) -> np.ndarray:
+    """For each of the first photos, those that share most features with it, found less quickly but more surely.
 
-    Where many hashes share a word, each meets only the `WINDOW` next in the table, so that the cost
-    stays linear whatever the photos are; copies still meet by another word or through each other.
+    Here a feature is shared where any quarter of its code is equal, and every photo with it counts.
 
     Parameters
     ----------
-    words : ndarray (n, 16), uint16
-        Hashes, sorted.
-
-    Yields
-    ------
-    left, right : ndarray (pairs,), int
-        Rows of `words`.
-    """
-    for word in words.T:
-        order = np.argsort(word, kind="stable")
-        table, left = word[order], np.arange(len(order))
-        for step in range(1, WINDOW + 1):
-            left = left[: np.searchsorted(left, len(table) - step)]
-            left = left[table[left] == table[left + step]]
-            if not left.size:
-                break
-            yield order[left], order[left + step]
-
-
-def join(numbers: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Give the group of each left photo and the group of its right photo one number."""
-    edges = coo_array((np.ones(len(left), bool), (numbers[left], numbers[right])), shape=(len(numbers),) * 2)
-    return connected_components(edges, directed=False)[1][numbers]
-
-
-def merged(*numberings: np.ndarray) -> np.ndarray:
-    """Number photos so that those which share a number in any numbering share one here.
-
-    Parameters
-    ----------
-    numberings : ndarrays (n,), int
-        Each from 0 up to less than n.
+    photos : sequence of ndarray (n,), FEATURE
+    sample : int
+        For so many photos, ...
+    count : int
+        ... so many others, each as it is or mirrored.
 
     Returns
     -------
-    ndarray (n,), int32
+    ndarray (pairs, 3), int
+        As `candidates` gives them, but with a photo of the sample on the left.
     """
-    result = numberings[0]
-    for numbering in numberings[1:]:
-        _, first, which = np.unique(numbering, return_index=True, return_inverse=True)
-        result = join(result, np.arange(len(result)), first[which])
-    return result
+    owners = np.repeat(np.arange(len(photos)), [len(found) for found in photos])
+    quarters = np.concatenate([found["code"] for found in photos]).view(np.uint16).reshape(-1, 4)
+    orders = [np.argsort(quarter, kind="stable") for quarter in quarters.T]
+    tables = [quarter[order] for quarter, order in zip(quarters.T, orders, strict=True)]
+    pairs = [np.empty((0, 3), np.int64)]
+    for photo in range(min(sample, len(photos))):
+        votes = np.zeros(2 * len(photos), np.int64)
+        for flip, found in enumerate((photos[photo], mirrored(photos[photo]))):
+            words = found["code"].copy().view(np.uint16).reshape(-1, 4)
+            for quarter, order, table in zip(words.T, orders, tables, strict=True):
+                first, last = (np.searchsorted(table, quarter, side) for side in ("left", "right"))
+                lengths = last - first
+                where = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+                votes += np.bincount(2 * owners[order[where]] + flip, minlength=len(votes))
+        votes[2 * photo : 2 * photo + 2] = 0
+        most = np.argsort(-votes, kind="stable")[:count]
+        most = most[votes[most] > 0]
+        pairs.append(np.stack([np.full(len(most), photo), most // 2, most % 2], axis=1))
+    return np.concatenate(pairs)
+
+
+def align(left: np.ndarray, right: np.ndarray, limits: Limits = Limits()) -> np.ndarray | None:  # noqa: B008
+    """The affine transform that takes places of one photo to places of another.
+
+    Every shared feature gives a similarity transform by itself; the one on which most others agree is refined to an
+    affine transform by least squares. Unlike RANSAC this tries them all, so nothing is drawn at random.
+
+    Parameters
+    ----------
+    left, right : ndarray (n,), FEATURE
+
+    Returns
+    -------
+    ndarray (2, 3) or None
+        Of places from the photos' centres; None where too few features agree, or only on a transform that no camera
+        or editor makes.
+    """
+    if not (len(left) and len(right)):
+        return None
+    distances = np.bitwise_count(left["code"][:, None] ^ right["code"][None])
+    nearest = distances.argmin(axis=1)
+    mutual = distances.argmin(axis=0)[nearest] == np.arange(len(left))
+    shared = np.flatnonzero(mutual & (distances.min(axis=1) <= limits.bits))
+    if len(shared) < limits.features:
+        return None
+    left, right = left[shared], right[nearest[shared]]
+    here, there = (found["x"].astype(np.float64) + 1j * found["y"] for found in (left, right))
+    scale = right["size"].astype(np.float64) / left["size"]
+    factor = scale * np.exp(1j * np.deg2rad(right["angle"].astype(np.float64) - left["angle"]))
+    missed = np.abs(factor[:, None] * (here[None] - here[:, None]) + there[:, None] - there[None])
+    agreeing = missed <= limits.pixels * np.maximum(1, scale)[:, None]
+    best = agreeing.sum(axis=1).argmax()
+    inside, allowed = agreeing[best], limits.pixels * max(1, scale[best])
+    known = np.stack([here.real, here.imag, np.ones(len(here))], axis=1)
+    wanted = np.stack([there.real, there.imag], axis=1)
+    for _ in range(3):
+        if inside.sum() < limits.features:
+            return None
+        matrix = np.linalg.lstsq(known[inside], wanted[inside])[0].T
+        inside = np.hypot(*(known @ matrix.T - wanted).T) <= 0.75 * allowed
+    stretches = np.linalg.svd(matrix[:, :2], compute_uv=False)
+    possible = np.linalg.det(matrix[:, :2]) > 0 and stretches[0] < 1.6 * stretches[1]
+    return matrix if possible and inside.sum() >= limits.features and 0.25 < stretches[1] <= stretches[0] < 4 else None
+
+
+class Overlap(NamedTuple):
+    """What two photos have in common.
+
+    Attributes
+    ----------
+    correlation : float
+        The mean local correlation; 0 where there is too little to see.
+    same : float
+        The fraction of pixels whose local correlation is at least `SAME`.
+    whole : float
+        The fraction of either photo, the smaller of the two, that the other one shows too.
+    angle : float
+        Degrees by which one is turned.
+    """
+
+    correlation: float
+    same: float
+    whole: float
+    angle: float
+
+
+def compare(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> Overlap:
+    """Lay one photo on the other, the finer one on the coarser, and correlate.
+
+    Parameters
+    ----------
+    left, right : ndarray (h, w), uint8
+    matrix : ndarray (2, 3)
+        As `align` gives it.
+    """
+    matrix = matrix.copy()
+    matrix[:, 2] += centre(right) - matrix[:, :2] @ centre(left)
+    angle = np.degrees(np.arctan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
+    if np.linalg.det(matrix[:, :2]) > 1:
+        left, right, matrix = right, left, cv2.invertAffineTransform(matrix)
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    scale = np.sqrt(np.linalg.det(matrix[:, :2]))
+    if scale < 0.75:
+        left = cv2.GaussianBlur(left, (0, 0), 0.5 / scale)
+    found = [correlate(left, right, one) for one in (matrix, refine(left, right, matrix)) if one is not None]
+    correlation, same, overlap = max(found)
+    whole = min(overlap / right.size, overlap / (left.size * scale**2))
+    enough = max(overlap / right.size, overlap / (left.size * scale**2)) >= LEAST_OVERLAP
+    return Overlap(correlation * enough, same * enough, whole, float(angle))
+
+
+def refine(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
+    """The transform at which the photos correlate most, or None if that is somewhere else."""
+    back = cv2.invertAffineTransform(matrix).astype(np.float32)
+    try:
+        _, back = cv2.findTransformECC(right, left, back, cv2.MOTION_AFFINE, (3, 15, 1e-3), None, 3)
+    except cv2.error:  # it does not converge
+        return None
+    height, width = left.shape
+    corners = np.array([[0, 0, width, width], [0, height, 0, height], [1, 1, 1, 1]])
+    refined = cv2.invertAffineTransform(back.astype(np.float64))
+    return refined if np.abs((refined - matrix) @ corners).max() < REFINED else None
+
+
+def correlate(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> tuple[float, float, int]:
+    """The mean local correlation, the fraction of pixels that are the same, and the pixels that overlap."""
+    size = right.shape[::-1]
+    laid = cv2.warpAffine(left, matrix, size)
+    common = cv2.warpAffine(np.full(left.shape, 255, np.uint8), matrix, size) == 255
+    inner = cv2.erode(common.astype(np.uint8), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    one, other = (cv2.GaussianBlur(photo.astype(np.float32), (0, 0), SMOOTHING) for photo in (laid, right))
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return cv2.boxFilter(values * inner, -1, (WINDOW, WINDOW), normalize=False, borderType=cv2.BORDER_CONSTANT)
+
+    number = np.maximum(total(np.ones_like(one)), 1)
+    means = total(one) / number, total(other) / number
+    variances = [total(photo**2) / number - mean**2 for photo, mean in zip((one, other), means, strict=True)]
+    covariance = total(one * other) / number - means[0] * means[1]
+    textured = (inner > 0) & (np.maximum(*variances) > TEXTURE)
+    if textured.sum() < LEAST_TEXTURE:
+        return 0.0, 0.0, int(common.sum())
+    floor = TEXTURE / 4  # noise in a flat window says nothing
+    local = covariance / np.sqrt(np.maximum(variances[0], floor) * np.maximum(variances[1], floor))
+    return float(local[textured].mean()), float((local[textured] >= SAME).mean()), int(common.sum())
+
+
+def kind(overlap: Overlap, mirror: bool, correlation: float) -> str:
+    """One of `KINDS`, or nothing if the photos are no near-duplicates.
+
+    Parameters
+    ----------
+    correlation : float
+        From which on they are.
+    """
+    if overlap.correlation < correlation and overlap.same < MOSTLY:
+        others = (overlap.correlation - overlap.same) / (1 - overlap.same)
+        return "occluded" if overlap.same >= OCCLUDED and others < UNRELATED else ""
+    if mirror:
+        return "mirrored"
+    if abs(overlap.angle) > 2:
+        return "turned"
+    return "cropped" if overlap.whole < 0.95 else "re-encoded"
+
+
+def groups(count: int, pairs: np.ndarray) -> np.ndarray:
+    """Number photos so that those of a pair, and of a chain of pairs, have the same number.
+
+    Parameters
+    ----------
+    pairs : ndarray (n, 2), int
+
+    Returns
+    -------
+    ndarray (count,), int32
+    """
+    edges = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=(count, count))
+    return connected_components(edges, directed=False)[1]

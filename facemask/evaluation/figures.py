@@ -179,10 +179,15 @@ def contact_sheet(originals: np.ndarray, copies: np.ndarray, path: Path) -> None
 
 
 def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path: Path) -> None:
-    """Photos that are copies of each other, a group a row: its title, its photos, their captions."""
+    """Near-duplicates, a group a row: its title, its photos, their captions."""
     columns = max((len(photos) for _, photos, _ in rows), default=1)
     figure = Figure(figsize=(1.5 * columns + 0.6, 1.75 * max(1, len(rows)) + 0.5), layout="constrained")
-    figure.suptitle("the largest groups of copies" if rows else "no photo has a copy", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(
+        "the largest groups of near-duplicates" if rows else "no photo has a near-duplicate",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
     grid = figure.subplots(max(1, len(rows)), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
