@@ -25,7 +25,7 @@ def settings(photos: int, weights: Path) -> str:
     content = yaml.safe_load(Path("params.yaml").read_text())
     content |= HEAD | {"weights": str(weights), "alpha": 1.0, "image_size": SIDE, "epochs": 3}
     content["datasets"]["synthetic"] |= {"images": photos, "size": SIDE}
-    content["survey"]["copy_distance"] = 0
+    content["survey"]["near_duplicates"] = 1
     content["augment"]["copies"] = 0
     content["export"]["max_accuracy_drop"] = 0.9
     return yaml.safe_dump(content, sort_keys=False)

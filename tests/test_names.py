@@ -102,7 +102,7 @@ def test_a_pipeline_runs_with_classes_of_any_name(tmp_path):
     write_archive(tmp_path / "odd.zip", members)
     folder = checkout(
         tmp_path / "100% mine? #1", datasets=archived(tmp_path / "odd.zip"),
-        survey__classes={name: [] for name in ODD}, survey__copy_distance=0, decision__label="None", epochs=1,
+        survey__classes={name: [] for name in ODD}, survey__near_duplicates=1, decision__label="None", epochs=1,
     )  # fmt: skip
     written = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(

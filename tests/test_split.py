@@ -224,7 +224,7 @@ def test_what_the_data_is_is_counted():
 
 
 def test_without_a_distance_only_exact_copies_are_one_group():
-    split(with_copies(), survey__copy_distance=0, **TWO_CLASSES)
+    split(with_copies(), survey__near_duplicates=1, **TWO_CLASSES)
     assert json.loads(Path("data.json").read_text())["copies"] == {"exact": 8, "near": 0}
 
 
