@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 SEED = 11  # the demo draws its faces from seeds 0, 1 and 2
 THREADS = 2
-FACES, HELD_OUT = 10_000, 1000
+FACES, HELD_OUT = 8000, 800
 DRAWN_SIZE = 96
 NETWORK = {"model": "mobilenet_v2", "alpha": 0.35, "image_size": 64, "weights": "none"}
-EPOCHS, BATCH, LEARNING_RATE = 12, 32, 0.003
+EPOCHS, BATCH, LEARNING_RATE = 8, 32, 0.003
 
 SINGLE = ("yaw", "roll", "scale", "right", "down", "bald", "long_hair", "glasses", "hat")
 COLOURS = ("skin", "hair", "clothes")
