@@ -4,39 +4,45 @@ import inspect
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from facemask.core.errors import UserError
+from facemask.core.errors import UserError, redacted
 
 
 def run(main: Callable[..., str | None]) -> None:
     """Call a module's main with the `name=value` arguments of the command line, each of its parameter's type.
 
-    What main returns, a line on what it made, is printed with the seconds that it took.
+    A parameter with a default may be left out. What main returns, a line on what it made, is printed with the seconds
+    that it took.
 
     A `UserError`, an `OSError` and Ctrl-C are printed as one line and end the process with
-    status 1; with FACEMASK_DEBUG=1 a traceback is shown instead.
+    status 1; with FACEMASK_DEBUG=1, and for any other exception, a traceback is shown instead.
+    Neither holds the secrets of a URL.
     """
     parameters = inspect.signature(main).parameters
     file = Path(sys.argv[0])
     stage = file.parent.name if file.stem == "__main__" else file.stem
     given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
-    if given.keys() != parameters.keys() or len(given) != len(sys.argv) - 1 or not all(given.values()):
-        sys.exit(f"usage: python -m {file.parent.name}.{stage} {' '.join(f'{name}=...' for name in parameters)}")
+    needed = {name for name, one in parameters.items() if one.default is inspect.Parameter.empty}
+    if not needed <= given.keys() <= parameters.keys() or len(given) != len(sys.argv) - 1 or not all(given.values()):
+        usage = (f"{name}=..." if name in needed else f"[{name}=...]" for name in parameters)
+        sys.exit(f"usage: python -m {file.parent.name}.{stage} {' '.join(usage)}")
     start = time.perf_counter()
     try:
         made = main(**{name: parameters[name].annotation(value) for name, value in given.items()})
-    except (UserError, OSError, KeyboardInterrupt) as error:
-        if os.environ.get("FACEMASK_DEBUG") == "1":
-            raise
-        sys.exit(f"{stage}: {reason(error)}")
+    except (Exception, KeyboardInterrupt) as error:
+        expected = isinstance(error, UserError | OSError | KeyboardInterrupt)
+        if expected and os.environ.get("FACEMASK_DEBUG") != "1":
+            sys.exit(f"{stage}: {reason(error)}")
+        sys.exit(redacted(traceback.format_exc().rstrip()))
     if made:
         print(f"{stage}: {made} ({time.perf_counter() - start:.1f} s)", flush=True)
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line."""
+    """An error in one line, without secrets."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped"
     message = str(error)
@@ -44,4 +50,4 @@ def reason(error: BaseException) -> str:
         # Of a copy that fails, the second name is where it was to go.
         name = error.filename2 or error.filename
         message = f"{error.strerror} ({name})" if name else error.strerror
-    return " ".join(message.split())
+    return redacted(" ".join(message.split()))
