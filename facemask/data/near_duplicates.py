@@ -1,7 +1,7 @@
 """Find near-duplicates: a photo resized, re-encoded, brightened, mirrored, turned, cropped, or with a mask pasted on.
 
 Two steps, as in image retrieval. Candidates are photos that share local features: SIFT [1]_, made binary by the signs
-of random projections [2]_, so that equal 32-bit keys in one sorted table find them. Then each candidate is verified:
+of random projections [2]_, so that equal keys in one sorted table find them. Then each candidate is verified:
 the transform on which most shared features agree, refined on the pixels [3]_, must lay one photo on the other so that
 the local correlation of what both show is high. Two photos of one person fail that, and so does one background behind
 two people.
@@ -37,8 +37,10 @@ PROJECTIONS = np.hstack([SIGNS, SIGNS[MIRRORED]]).astype(np.float32)  # of integ
 HALF = np.uint64(32)
 
 # --- candidates
+KEY = 28  # bits of a half
 NEXT = 4  # entries of the sorted table that each one meets
-SHARED = 2  # features of a candidate
+SHARED = 2  # features of a candidate, turned by the same angle: ...
+SECTORS = 8  # ... in one of so many sectors of the circle, or of as many halfway between them
 PHOTOS_A_PASS = 10_000
 
 
@@ -123,10 +125,10 @@ def mirrored(found: np.ndarray) -> np.ndarray:
 
 
 def candidates(photos: Sequence[np.ndarray]) -> np.ndarray:
-    """Pairs of photos, or of a photo and another's mirror image, that share features.
+    """Pairs of photos, or of a photo and another's mirror image, that share features turned by the same angle.
 
-    Every feature stands in a sorted table by either half of its code. It meets the `NEXT` entries with the same half,
-    so the cost stays linear however often a photo is there; photos of a large group meet through each other.
+    Every feature stands in a sorted table by a key from either half of its code. It meets the `NEXT` entries with the
+    same key, so the cost stays linear however often a photo is there; photos of a large group meet through each other.
 
     Parameters
     ----------
@@ -141,28 +143,36 @@ def candidates(photos: Sequence[np.ndarray]) -> np.ndarray:
     count = len(photos)
     owners = np.repeat(np.arange(count, dtype=np.uint32), [len(found) for found in photos])
     table = np.empty(2 * len(owners), np.uint64)
-    np.concatenate([found["code"] for found in photos], out=table[: len(owners)])
+    np.concatenate([np.empty(0, np.uint64), *(found["code"] for found in photos)], out=table[: len(owners)])
     table[len(owners) :] = table[: len(owners)] >> HALF
-    table <<= HALF
+    table <<= np.uint64(64 - KEY)
+    table >>= np.uint64(64 - KEY) - HALF
     table |= np.arange(len(table), dtype=np.uint64)
     table.sort()
-    entries = table.astype(np.uint32)
-    keys = (table >> HALF).astype(np.uint32)
+    entries, keys = table.astype(np.uint32), (table >> HALF).astype(np.uint32)
     del table
-    halves, photo_of = entries >= len(owners), owners[entries % max(1, len(owners))]
+    halves = entries >= len(owners)
+    entries %= np.uint32(max(1, len(owners)))
+    angles = np.concatenate([np.empty(0, np.float16), *(found["angle"] for found in photos)])[entries]
+    owners = owners[entries]
     del entries
     pairs = [np.empty((0, 3), np.int64)]
     for start in range(0, count, PHOTOS_A_PASS):
         votes = []
         for step in range(1, NEXT + 1):
-            where = np.flatnonzero(keys[:-step] == keys[step:])
-            left, right = photo_of[where].astype(np.int64), photo_of[where + step].astype(np.int64)
-            left, right = np.minimum(left, right), np.maximum(left, right)
-            now = (left >= start) & (left < start + PHOTOS_A_PASS) & (left != right)
-            flip = halves[where] != halves[where + step]
-            votes.append((left[now] * count + right[now]) * 2 + flip[now])
-        which, shared = np.unique(np.concatenate(votes), return_counts=True)
-        which = which[shared >= SHARED]
+            here = np.flatnonzero(keys[:-step] == keys[step:])
+            first = np.minimum(owners[here], owners[here + step])
+            here = here[(first >= start) & (first < start + PHOTOS_A_PASS) & (owners[here] != owners[here + step])]
+            swapped = owners[here] > owners[here + step]
+            left, right = np.where(swapped, here + step, here), np.where(swapped, here, here + step)
+            flip = halves[left] != halves[right]
+            turned = np.where(flip, 180 - angles[right].astype(np.float32), angles[right]) - angles[left]
+            pair = (owners[left].astype(np.int64) * count + owners[right]) * 2 + flip
+            for shift in (0, 1):
+                sector = np.floor(turned * (SECTORS / 360) + shift / 2).astype(np.int64) % SECTORS
+                votes.append((pair * 2 + shift) * SECTORS + sector)
+        agreeing, shared = np.unique(np.concatenate(votes), return_counts=True)
+        which = np.unique(agreeing[shared >= SHARED] // (2 * SECTORS))
         pairs.append(np.stack([which // 2 // count, which // 2 % count, which % 2], axis=1))
     return np.concatenate(pairs)
 
