@@ -82,11 +82,6 @@ def patience(seconds: float) -> Iterator[None]:
         requests.sessions.HTTPAdapter = usual
 
 
-def silence() -> contextlib.redirect_stdout:
-    """Keep what the client prints, signed addresses among it, off the terminal; only its progress bar stays."""
-    return contextlib.redirect_stdout(io.StringIO())
-
-
 def sign_in() -> tuple["KaggleApi", bool]:
     """The client, and whether it found credentials in any of the places it knows.
 
@@ -96,7 +91,7 @@ def sign_in() -> tuple["KaggleApi", bool]:
         If the client cannot make its folder.
     """
     try:
-        with silence():
+        with contextlib.redirect_stdout(io.StringIO()):
             import kaggle
             from kagglesdk.kaggle_env import get_access_token_from_env
     except OSError as error:
@@ -175,7 +170,8 @@ def download(api: "KaggleApi", owner: str, name: str, version: int, destination:
     question = ApiDownloadDatasetRequest()
     question.owner_slug, question.dataset_slug, question.dataset_version_number = owner, name, version
     for _ in range(TRANSFERS):
-        with api.build_kaggle_client() as client, silence():
+        # The client prints signed addresses; its progress bar, on standard error, stays.
+        with api.build_kaggle_client() as client, contextlib.redirect_stdout(io.StringIO()):
             answer = client.datasets.dataset_api_client.download_dataset(question)
             file = str(destination.absolute())
             try:
