@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from facemask.core import cli, params
+from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
 from facemask.core.params import Count, Float, Fraction, Section, Seed, Side
 from facemask.data import shards
@@ -28,6 +29,9 @@ from facemask.networks.fine_tuning import Head
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+
+DIVERGED = 10  # times the loss of guessing, in the best epoch
 
 
 class Decision(Section):
@@ -114,6 +118,11 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Setting
     -------
     DataFrame
         A row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate.
+
+    Raises
+    ------
+    UserError
+        If a loss is no number, or the best epoch is far worse than guessing.
     """
     import keras
 
@@ -123,6 +132,7 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Setting
     model.compile(keras.optimizers.Adam(lr), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
     rates = []
     callbacks += [
+        keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: rates.append(float(model.optimizer.learning_rate))),
         keras.callbacks.EarlyStopping("val_loss", patience=settings.patience, restore_best_weights=True),
     ]
@@ -137,6 +147,13 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Setting
     columns = ["loss", "accuracy", "val_loss", "val_accuracy"]
     table = pd.DataFrame(history)[columns].assign(learning_rate=rates)
     table.insert(0, "epoch", range(1, len(table) + 1))
+    guessing = np.log(len(np.unique(train[1])))
+    if not np.isfinite(table[["loss", "val_loss"]]).all(axis=None) or table.val_loss.min() > DIVERGED * guessing:
+        losses = ", ".join(f"{loss:.3g}" for loss in table.val_loss)
+        raise UserError(
+            f"training diverged: the validation loss went {losses}, and guessing has {guessing:.3g}; "
+            f"lr is {settings.lr:g}, try a smaller one: dvc exp run -S lr={settings.lr / 10:g}"
+        )
     return table
 
 

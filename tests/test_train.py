@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import load_params, write_params
 
+from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow
 from facemask.core.params import Section
 from facemask.networks import fine_tuning
@@ -50,6 +51,19 @@ def test_the_best_epoch_is_kept(settings):
     loss, _ = model.evaluate(*validation, sample_weight=balanced, verbose=0)
     assert loss == pytest.approx(history.val_loss.min(), rel=1e-3)
     assert history.val_loss.iloc[-1] > 1.1 * loss
+
+
+@pytest.mark.parametrize(("near", "far"), [(1e30, 1e30), (1, 1e9)], ids=["not a number", "far worse than guessing"])
+def test_a_training_that_diverges_is_one_line_that_names_the_learning_rate(near, far, settings):
+    train, validation = features(300, 1), features(100, 2)
+    for (inputs, _), scale in ((train, near), (validation, far)):
+        inputs *= np.float32(scale)
+    # Turned about, so that what is learnt is wrong there.
+    validation = validation[0], (validation[1] + 1) % 3
+    with pytest.raises(
+        UserError, match=r"^training diverged: the validation loss went .* lr is 1, try a smaller .*=0.1$"
+    ):
+        fit(head([64, 64]), train, validation, settings.model_copy(update={"lr": 1.0}))
 
 
 def test_the_same_seed_gives_the_same_weights(settings):
