@@ -77,8 +77,9 @@ def test_the_card_says_where_the_weights_are_from(copy):
 
 
 @pytest.mark.slow
-def test_training_from_scratch_is_the_command_that_the_readme_gives(copy):
-    [settings] = re.findall(r"^dvc exp run (-S weights=none .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_training_from_scratch_is_the_command_that_the_docs_give(copy):
+    page = (ROOT / "docs/experiments.md").read_text()
+    [settings] = re.findall(r"^dvc exp run (-S weights=none .*)$", page, re.MULTILINE)
     shell("dvc", "exp", "run", *settings.split(), cwd=copy)
     card = (copy / "metrics/model_card.md").read_text()
     assert "It began with random weights; all of it was trained." in card
