@@ -7,6 +7,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
+# Columns that make a table too wide for a terminal: hashes of files, and what params or other scores say already.
+NOT_COMPARED := Created|Executor|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help repro preset verify test slow compare ui diff promote study pretrain bench lock audit
@@ -20,7 +22,7 @@ repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
 	@dvc metrics diff --all
 
 compare: $(ENVIRONMENT) ## Show the experiments on this commit: what of parameters and metrics differs
-	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '(Created|.*/.*|params.yaml)$$'
+	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '($(NOT_COMPARED))$$'
 
 preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset NAME=archive
 	@python -m facemask.experiments.preset name="$$NAME"

@@ -73,7 +73,8 @@ def test_a_file_that_is_no_study_is_one_line(content, tmp_path):
         study.load(tmp_path / "study.yaml")
 
 
-COMMAND = [sys.executable, "-m", "facemask.experiments.study", "study.yaml", "docs/study.md", "docs/study.png"]
+PATHS = ["experiments=study.yaml", "page=docs/study.md", "picture=docs/study.png"]
+COMMAND = [sys.executable, "-m", "facemask.experiments.study", *PATHS]
 TINY_STUDY = {
     "slow-lr": ["lr=1e-4"],
     "no-such-layer": ["train_from=block_99"],

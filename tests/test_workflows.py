@@ -59,7 +59,9 @@ def proposal(folder: Path, loss: float, apart: list[float] | None = None) -> Non
     shell("git", "switch", "--quiet", "--create", "proposal", cwd=folder)
     write_params(folder, **HEAD_ONLY, lr=0.0001)
     results = json.loads((folder / "metrics/test.json").read_text())
-    (folder / "metrics/test.json").write_text(json.dumps({**results, "accuracy": results["accuracy"] - loss}))
+    results |= {"accuracy": results["accuracy"] - loss, "loss": results["loss"] + 1, "f1": results["f1"] - 0.1}
+    (folder / "metrics/test.json").write_text(json.dumps(results))
+    (folder / "metrics/export.json").write_text(json.dumps({"int8_accuracy": 0.1, "int8_mb": 9.9}))
     scores.loc[0, "value"] -= loss
     scores.loc[0, ["low", "high"]] = apart or list(scores.loc[0, ["low", "high"]])
     scores.to_csv(folder / "metrics/scores.csv", index=False)
@@ -83,7 +85,9 @@ def test_a_pull_request_is_told_what_it_changes(copy):
     assert "| `lr` | 0.003 | 0.0001 |" in report
     assert "| metric | before | now | change | 95 % intervals |" in report
     assert "balanced" not in report, "what did not change is left out"
-    assert report.index("| accuracy") < report.index("| `lr`") < report.index("<details>")
+    places = [report.index(f"| {name} |") for name in ("accuracy", "f1", "loss", "int8 accuracy", "`lr`")]
+    assert sorted(places) == places, "headlines lead, in an order that does not change"
+    assert places[-1] < report.index("<details>")
     urls = [f"![](https://host/owner/name/raw/{commit}/metrics/curves.png)" for commit in (before, now)]
     assert f"| metrics/curves.png | {urls[0]} | {urls[1]} |" in report
     assert "<summary>Figures that differ: 1</summary>" in report

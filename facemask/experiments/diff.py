@@ -16,7 +16,7 @@ from facemask.core import cli
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv
 from facemask.evaluation import gate, markdown
-from facemask.evaluation.metrics import INTERVAL
+from facemask.evaluation.metrics import HEADLINES, INTERVAL
 from facemask.experiments.dvc import MANIFEST, REPORT, SCORES, at, commit_of, dvc, git, output
 
 TEST = "metrics/test.json"
@@ -26,14 +26,23 @@ EXTERNAL = "metrics/external.json"
 def differences(kind: str, commit: str) -> list[tuple[str, str, Any, Any]]:
     """File, name, value before and value now of the `params` or `metrics` that differ between a commit and now.
 
-    A value that is on one side alone is None on the other.
+    A value that is on one side alone is None on the other. DVC gives them in no order; here scores of the test split
+    come first, in the order of `HEADLINES`, those of external test sets next.
     """
     files = json.loads(dvc(kind, "diff", "--json", commit))
-    return [
-        (file, name, change.get("old"), change.get("new"))
-        for file, changes in files.items()
-        for name, change in changes.items()
-    ]
+
+    def rank(difference: tuple[str, str, Any, Any]) -> tuple:
+        file, name, *_ = difference
+        return file != TEST, file != EXTERNAL, file, HEADLINES.index(name) if file == TEST else 0, name
+
+    return sorted(
+        (
+            (file, name, change.get("old"), change.get("new"))
+            for file, changes in files.items()
+            for name, change in changes.items()
+        ),
+        key=rank,
+    )
 
 
 def parameters(commit: str) -> str:
