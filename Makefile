@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BASE ?= main
-export BASE EXP NAME PHOTOS WEIGHTS
+export BASE EXP INSTEAD_OF NAME PHOTOS WEIGHTS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
@@ -37,13 +37,14 @@ slow: $(ENVIRONMENT) ## Run the tests that take minutes
 	python -m pytest -m slow
 
 ui: $(ENVIRONMENT) ## Open MLflow on the runs recorded in this folder
+	@python -m facemask.experiments.view
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails if the model is worse
 	@python -m facemask.experiments.diff branch="$$BASE"
 
 promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
-	@python -m facemask.experiments.promote revision="$$EXP"
+	@python -m facemask.experiments.promote revision="$$EXP" $${INSTEAD_OF:+instead_of="$$INSTEAD_OF"}
 
 study: $(ENVIRONMENT) ## Run the experiments of study.yaml that are not there yet, and write docs/study.md
 	@python -m facemask.experiments.study experiments=study.yaml page=docs/study.md picture=docs/study.png

@@ -1,29 +1,28 @@
-"""Photograph MLflow's own pages of a study: python docs/screenshots.py TAG RUNS.png COMPARISON.png.
+"""Photograph MLflow's pages as `make ui` shows them: python docs/screenshots.py RUNS.png COMPARISON.png [SEARCH].
 
-TAG is what `make study` says at its end: `study@1a2b3c4`. Needs chromium and chromedriver.
+SEARCH chooses the runs in MLflow's words; `make study` says at its end what shows its own. Needs chromium and
+chromedriver.
 """
 
 import argparse
 import contextlib
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import quote
 
-import mlflow
 import requests
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-STORE = "sqlite:///mlflow.db"
+from facemask.experiments import view
+
 PORT = 5099
 PAGE = f"http://127.0.0.1:{PORT}"
 DRAWING_SECONDS = 8
-AXES = ("image_size", "epochs", "lr"), ("test.accuracy",)  # parameters, metrics
+AXES = ("lr", "train_from"), ("accuracy", "int8_accuracy")  # parameters, metrics
 
 
 def wait_for(server: subprocess.Popen) -> None:
@@ -44,18 +43,12 @@ def photograph(browser: webdriver.Chrome, picture: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tag")
     parser.add_argument("runs", type=Path)
     parser.add_argument("comparison", type=Path)
+    parser.add_argument("search", nargs="?", default="")
     words = parser.parse_args()
-    mlflow.set_tracking_uri(STORE)
-    chosen = f"tags.study = '{words.tag}'"
-    runs = mlflow.search_runs(experiment_names=["facemask"], filter_string=chosen, output_format="list")
-    if not runs:
-        sys.exit(f"mlflow.db has no runs of {words.tag}; make study says the tag at its end")
-    experiment = runs[0].info.experiment_id
-    compared = quote(json.dumps([run.info.run_id for run in runs]))
-    command = ["mlflow", "ui", "--backend-store-uri", STORE, "--port", str(PORT), "--workers", "1"]
+    pages = view.choose(PAGE, words.search)
+    command = ["mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--port", str(PORT), "--workers", "1"]
     server = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
@@ -64,19 +57,18 @@ def main() -> None:
     try:
         wait_for(server)
         with webdriver.Chrome(options, Service("/usr/bin/chromedriver")) as browser:
-            browser.implicitly_wait(30)
-            browser.get(f"{PAGE}/#/experiments/{experiment}/runs?searchFilter={quote(chosen)}&compareRunsMode=CHART")
+            browser.implicitly_wait(60)
+            browser.get(pages["runs"])
             browser.find_element(By.CSS_SELECTOR, "[aria-label='Close']").click()  # MLflow's assistant
             browser.find_element(By.CSS_SELECTOR, "[aria-label='Toggle sidebar']").click()
+            browser.find_element(By.CSS_SELECTOR, "[role='row'] a[href*='/runs/']")  # until the runs are there
             photograph(browser, words.runs)
-            experiments = quote(json.dumps([experiment]))
-            browser.get(f"{PAGE}/#/compare-runs?runs={compared}&experiments={experiments}")
+            browser.get(pages["compared"])
             browser.find_element(By.XPATH, "//button[contains(., 'Clear All')]").click()
             for field, names in zip(browser.find_elements(By.CSS_SELECTOR, "input[type=search]"), AXES, strict=True):
                 for name in names:
                     field.send_keys(name)
-                    time.sleep(1)  # until it offers the name
-                    field.send_keys(Keys.ENTER)
+                    browser.find_element(By.CSS_SELECTOR, f"[title='{name}']").click()
                 field.send_keys(Keys.ESCAPE)
             photograph(browser, words.comparison)
     finally:

@@ -1,6 +1,6 @@
 """Evaluate the model on the test split and on the external test sets.
 
-Reads the model, what of it was trained, its labels, its decision rule, the shards and the features;
+Reads what of the model was trained, its labels, its decision rule, the shards and the features;
 writes the headline metrics, all scores with their intervals, the classification report, every single prediction,
 the curves of the test split as tables, and the figures.
 """
@@ -19,7 +19,6 @@ from facemask.data import shards
 from facemask.engines import litert
 from facemask.evaluation import figures, metrics
 from facemask.evaluation.decision import decide
-from facemask.experiments import tracking
 
 GRID_PHOTOS = 20
 
@@ -79,7 +78,6 @@ def headlines(results: dict[str, dict[str, Any]]) -> tuple[dict[str, float], dic
 
 
 def main(
-    model: Path,
     trained: Path,
     labels: Path,
     decision: Path,
@@ -128,8 +126,6 @@ def main(
         write_csv(file, table)
     write_csv(predictions, tables.pop("test"))
     write_csv(external_predictions, pd.concat(tables.values()) if tables else read_csv(predictions, rows=0))
-    files = [test, external, scores, report, predictions, external_predictions, pictures]
-    tracking.record(model, "evaluate", results, files)
     low, high = results["test"]["interval"]["accuracy"].values()
     photos = results["test"]["photos"]
     others = "".join(f"; {name}: balanced accuracy {value:.4f}" for name, value in of_external.items())

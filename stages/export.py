@@ -8,20 +8,19 @@ one loses more accuracy than params allows.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow, read_csv, replacing, write_csv, write_json
 from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import shards
 from facemask.data.faces import Survey
 from facemask.engines import litert
+from facemask.evaluation import gate
 from facemask.evaluation.decision import decide
-from facemask.experiments import tracking
+from facemask.experiments import measurements
 from facemask.networks import fine_tuning
 
 
@@ -59,20 +58,6 @@ def compare(
     }
 
 
-def gate(results: dict[str, dict[str, Any]], allowed: float) -> None:
-    """Refuse a variant that lost too much.
-
-    Raises
-    ------
-    UserError
-        Naming the variants and their losses.
-    """
-    failed = {name: r["accuracy_drop"] for name, r in results.items() if r["accuracy_drop"] > allowed}
-    if failed:
-        losses = ", ".join(f"{name} loses {drop:.4f}" for name, drop in failed.items())
-        raise UserError(f"{losses} of test accuracy; export.max_accuracy_drop allows {allowed}")
-
-
 def main(
     model: Path,
     labels: Path,
@@ -106,14 +91,15 @@ def main(
             compared = compare(probabilities, predicted, expected, original, truth)
             results[variant] = compared | {"bytes": len(converted)}
             latencies[variant] = litert.latency(converted, photos[0])
-        gate(results, settings.export.max_accuracy_drop)
+        variants = pd.DataFrame.from_dict(results, orient="index").rename_axis("variant").reset_index()
+        gate.check_export(variants, settings.export.max_accuracy_drop)
     write_json(headlines, {"int8_accuracy": results["int8"]["accuracy"], "int8_mb": results["int8"]["bytes"] / 1e6})
-    write_csv(comparison, pd.DataFrame.from_dict(results, orient="index").rename_axis("variant").reset_index())
-    measured = {name: {**result, "milliseconds": latencies[name]} for name, result in results.items()}
-    tracking.record(model, "export", {"export": measured}, [tflite, comparison])
+    write_csv(comparison, variants)
+    for variant, milliseconds in latencies.items():
+        measurements.note((tflite / f"{variant}.tflite").read_bytes(), milliseconds=milliseconds)
     return "; ".join(
-        f"{name} {one['bytes'] / 1e6:.2f} MB, accuracy {one['accuracy']:.4f}, {one['milliseconds']:.2f} ms a photo"
-        for name, one in measured.items()
+        f"{name} {one['bytes'] / 1e6:.2f} MB, accuracy {one['accuracy']:.4f}, {latencies[name]:.2f} ms a photo"
+        for name, one in results.items()
     )
 
 

@@ -21,7 +21,7 @@ from facemask.data import shards
 from facemask.engines import litert
 from facemask.evaluation import figures
 from facemask.evaluation.decision import temperature, threshold_for
-from facemask.experiments import tracking
+from facemask.experiments import measurements
 from facemask.networks import fine_tuning
 from facemask.networks.fine_tuning import Head
 
@@ -196,7 +196,7 @@ def main(
     write_csv(history, epochs)
     figures.curves(epochs, curves)
     best = epochs.loc[epochs.val_loss.idxmin()]
-    tracking.record_training(model, whole, params.read(), epochs, classes, seconds, [labels, decision, history, curves])
+    measurements.note(model.read_bytes(), seconds=seconds, parameters=whole.count_params())
     return (
         f"{len(epochs)} epochs in {seconds:.1f} s, kept epoch {best.epoch:.0f}: "
         f"validation accuracy {best.val_accuracy:.4f}"

@@ -10,7 +10,8 @@ from conftest import HEAD_ONLY, paths_of, shell, stage, write_params
 
 from facemask.core.errors import UserError
 from facemask.engines.litert import VARIANTS
-from stages.export import calibration, gate
+from facemask.evaluation import gate
+from stages.export import calibration
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -31,10 +32,10 @@ def test_a_file_takes_raw_pixels_and_gives_a_probability_a_label(variant, reprod
 
 
 def test_the_gate_names_what_lost_too_much():
-    results = {"float32": {"accuracy_drop": 0.0}, "int8": {"accuracy_drop": 0.02}}
-    gate(results, 0.02)
+    results = pd.DataFrame({"variant": ["float32", "int8"], "accuracy_drop": [0.0, 0.02]})
+    gate.check_export(results, 0.02)
     with pytest.raises(UserError, match=r"^int8 loses 0.0200 of test accuracy; export.max_accuracy_drop allows 0.01$"):
-        gate(results, 0.01)
+        gate.check_export(results, 0.01)
 
 
 def test_a_shut_gate_leaves_the_old_files(copy):

@@ -1,7 +1,6 @@
 """The champion: it moves to a model that holds, and one line says why it does not."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,22 +13,26 @@ import pytest
 import requests
 from conftest import ROOT, commit, free_port, shell
 from mlflow.tracking import MlflowClient
+from test_pipeline import ran
 
+from facemask.core.files import read_csv
 from facemask.data import shards
+from facemask.experiments import dvc, tracking
 
 pytestmark = pytest.mark.slow
 
 
-def promote(folder: Path, name: str) -> subprocess.CompletedProcess:
+def promote(folder: Path, name: str, *more: str, **environment) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "facemask.experiments.promote", name],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "facemask.experiments.promote", f"revision={name}", *more],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
-def refusal(folder: Path, name: str) -> str:
+def refusal(folder: Path, name: str, **environment) -> str:
     """The one line with which a promotion is refused."""
-    done = promote(folder, name)
+    done = promote(folder, name, **environment)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     return line
@@ -48,7 +51,7 @@ def champion(client: MlflowClient) -> str:
 
 def test_the_champion_moves_to_an_experiment_and_back(copy, client):
     shell("dvc", "exp", "run", "--temp", "--name", "slower", "--set-param", "lr=1e-4", cwd=copy)
-    scores = {name: client.get_run(client.get_model_version("facemask", version).run_id).data.metrics["test.accuracy"]
+    scores = {name: client.get_run(client.get_model_version("facemask", version).run_id).data.metrics["accuracy"]
               for name, version in (("HEAD", "1"), ("slower", "2"))}  # fmt: skip
     worse, better = sorted(scores, key=scores.get)
     assert promote(copy, worse).returncode == 0
@@ -72,19 +75,100 @@ def test_a_model_that_does_not_hold_is_refused_in_one_line(copy, client):
     assert "int8 loses 0.9500 of test accuracy; export.max_accuracy_drop allows 0.9" in refusal(copy, "main")
     shell("git", "reset", "--quiet", "--hard", "HEAD~1", cwd=copy)
 
-    [run] = mlflow.search_runs(experiment_names=["facemask"], output_format="list")
-    better = client.create_run(run.info.experiment_id)
-    tags = {"test.accuracy": "1.01"}
-    version = client.create_model_version("facemask", "models:/facemask/1", better.info.run_id, tags)
-    client.set_registered_model_alias("facemask", "champion", version.version)
-    assert "is more than 0.005 below the champion's (version 2, 1.0100)" in refusal(copy, "HEAD")
-    assert champion(client) == str(version.version)
+    assert promote(copy, "HEAD").returncode == 0
+    lock = (copy / "dvc.lock").read_text()
+    with tracking.store() as experiment:
+        client.set_tag(tracking.run_of(dvc.output(lock, dvc.RECORD), experiment).info.run_id, tracking.RECORD_TAG, "0")
+    assert "HEAD: MLflow has no run of it; with that commit checked out: dvc repro" in refusal(copy, "HEAD")
+    (copy / "dvc.lock").write_text(lock.replace(dvc.output(lock, "metrics/test.json"), "0" * 32, 1))
+    commit(copy, "evaluated anew")
+    assert "dvc.lock holds another metrics/test.json than metrics/record.json was made of" in refusal(copy, "HEAD")
 
-    client.set_tag(run.info.run_id, "model_sha256", "0" * 64)
-    assert "HEAD: no run in MLflow made the model that its dvc.lock holds" in refusal(copy, "HEAD")
-    shutil.rmtree(copy / ".dvc/cache")
-    (copy / "models/model.keras").unlink()
-    assert "HEAD: models/model.keras is not at hand" in refusal(copy, "HEAD")
+
+def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: str) -> str:
+    """A further version in the registry, whose run says that it reached these scores."""
+    experiment = client.get_experiment_by_name("facemask").experiment_id
+    run = client.create_run(experiment, tags={tracking.SPLIT_TAG: split})
+    client.log_text(run.info.run_id, scores.to_csv(index=False), "scores.csv")
+    client.log_artifact(run.info.run_id, folder / dvc.REPORT)
+    return str(client.create_model_version("facemask", "models:/facemask/1", run.info.run_id).version)
+
+
+def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_it_is_named(copy, client):
+    scores = read_csv(copy / dvc.SCORES)
+    split = dvc.output((copy / "dvc.lock").read_text(), dvc.MANIFEST)
+    accuracy = scores.query("test_set == 'test' and score == 'accuracy'").value.item()
+    perfect = scores.assign(value=1.0, low=1.0, high=1.0)
+    unknown = client.create_model_version("facemask", "models:/facemask/1", "0" * 32)
+    for other, words in (
+        (registered(client, copy, perfect, split), f"accuracy fell from 1.0000 to {accuracy:.4f}, below the 95 %"),
+        (registered(client, copy, scores, "0" * 32), "the manifests differ, so the scores"),
+        (str(unknown.version), "does not say what it reached"),
+    ):
+        client.set_registered_model_alias("facemask", "champion", other)
+        said = refusal(copy, "HEAD")
+        assert said.startswith(f"promote: the champion, version {other}, stays: ")
+        assert words in said
+        assert said.endswith(f"make promote EXP=HEAD INSTEAD_OF={other}")
+        assert promote(copy, "HEAD", "instead_of=1").returncode == 1
+        assert champion(client) == other
+        assert promote(copy, "HEAD", f"instead_of={other}").returncode == 0
+        assert champion(client) == "1"
+    client.set_registered_model_alias("facemask", "champion", registered(client, copy, scores, split))
+    assert promote(copy, "HEAD").returncode == 0
+
+
+def test_a_run_is_that_of_all_that_it_reports(copy, client, monkeypatch):
+    """A rule that leaves the model as it is, then an export of the baseline's model: three runs, none mixed."""
+    monkeypatch.chdir(copy)
+    shell("dvc", "exp", "run", "--name", "ruled", "--set-param", "decision.recall=0.5", cwd=copy)
+    shell("git", "checkout", "--quiet", ".", cwd=copy)
+    shell("dvc", "checkout", cwd=copy)
+    shell("dvc", "exp", "run", "--temp", "--name", "calibrated", "--set-param", "export.calibration_images=9", cwd=copy)
+    shell("dvc", "exp", "run", "--queue", "--name", "both", "--set-param", "export.calibration_images=9",
+          "--set-param", "decision.recall=0.5", cwd=copy)  # fmt: skip
+    shell("dvc", "exp", "run", "--run-all", cwd=copy)
+    expected = {"HEAD": ("None", "8"), "ruled": ("0.5", "8"), "calibrated": ("None", "9"), "both": ("0.5", "9")}
+
+    def changed(revision: str) -> tuple[str, str]:
+        with tracking.store() as experiment:
+            lock = dvc.at(dvc.commit_of(revision), "dvc.lock")
+            run = tracking.run_of(dvc.output(lock, dvc.RECORD), experiment)
+        assert run.data.tags.get("dvc.exp_name", "HEAD") == revision
+        for name in ("test.json", "export.json", "scores.csv"):
+            told = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{name}").strip()
+            assert told == dvc.at(dvc.commit_of(revision), f"metrics/{name}"), (revision, name)
+        return run.data.params["decision.recall"], run.data.params["export.calibration_images"]
+
+    assert {revision: changed(revision) for revision in expected} == expected
+    for revision in ("calibrated", "both"):
+        assert promote(copy, revision).returncode == 0
+        run = client.get_run(client.get_model_version_by_alias("facemask", "champion").run_id)
+        assert run.info.run_name == revision
+
+    shell("dvc", "exp", "apply", "both", cwd=copy)
+    for name in ("models/model.keras", "metrics/record.json"):
+        (copy / name).unlink()
+    assert ran(shell("dvc", "repro", cwd=copy)) == []
+    commit(copy, "restored from the cache")
+    assert len(client.search_runs([run.info.experiment_id])) == 4
+    assert promote(copy, "HEAD").returncode == 0
+
+
+@pytest.mark.parametrize("command", ["promote", "view"])
+def test_a_server_that_is_down_is_one_line_without_its_password(command, copy):
+    secret = "s3cr3tw0rd"
+    environment = {"MLFLOW_TRACKING_URI": f"http://user:a/{secret}@127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    words = ["revision=HEAD"] if command == "promote" else []
+    done = subprocess.run(
+        [sys.executable, "-m", f"facemask.experiments.{command}", *words],
+        cwd=copy, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"{command}: MLflow at http://***@127.0.0.1:9: ")
+    assert secret not in done.stdout + done.stderr
 
 
 def test_a_served_champion_answers_a_photo(copy, client):
@@ -117,12 +201,13 @@ def test_a_served_champion_answers_a_photo(copy, client):
     import keras
 
     expected = keras.saving.load_model(copy / "models/model.keras").predict_on_batch(photos)
-    np.testing.assert_allclose(answer.json()["predictions"], expected, atol=1e-5)
+    answers = pd.DataFrame(answer.json()["predictions"])
+    assert list(answers) == ["label", "p_incorrect_mask", "p_with_mask", "p_without_mask"]
+    np.testing.assert_allclose(answers.drop(columns="label"), expected, atol=1e-5)
     assert wrong.status_code == 400
 
 
 def test_the_logged_model_says_what_it_takes(copy, client):
     [pixels] = mlflow.models.get_model_info("models:/facemask/1").signature.inputs
     assert (pixels.type, pixels.shape) == (np.uint8, (-1, 32, 32, 3))
-    example = mlflow.pyfunc.load_model("models:/facemask/1").input_example
-    assert np.asarray(example).shape == (1, 32, 32, 3)
+    assert mlflow.models.get_model_info("models:/facemask/1").signature.outputs.input_names()[0] == "label"

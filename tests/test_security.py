@@ -162,7 +162,7 @@ def test_a_shard_that_is_a_pickle_is_refused(tmp_path):
 
 def test_the_tracking_ui_listens_on_loopback_alone(copy):
     """The command of `make ui`, on another port than the one that may be taken."""
-    [line] = shell("make", "--dry-run", "--old-file=.venv/requirements.lock", "ui", cwd=copy).splitlines()
+    *_, line = shell("make", "--dry-run", "--old-file=.venv/requirements.lock", "ui", cwd=copy).splitlines()
     words, port = shlex.split(line), free_port()
     words[words.index("--port") + 1] = str(port)
     with tracking_server(words, port, copy) as server:
@@ -205,7 +205,7 @@ def test_fetching_leaves_no_secret_behind(tmp_path):
 def test_a_training_that_is_recorded_leaves_no_secret_behind(copy):
     for store in ("mlflow.db", "mlartifacts"):
         remove(copy / store)  # which knows the folder that this is a copy of
-    said = shell("dvc", "repro", "--verbose", "--force", "--single-item", "train", "evaluate", cwd=copy, **SECRETS)
+    said = shell("dvc", "repro", "--verbose", "--force", "--single-item", "train", "record", cwd=copy, **SECRETS)
     assert MARKER not in said
     assert holders(copy) == []
     assert {"model.keras", "test.json"} <= {file.name for file in (copy / "mlartifacts").rglob("*")}

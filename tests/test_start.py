@@ -21,6 +21,7 @@ HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2
         ("evaluate", {"matplotlib"}),
         ("export", set()),
         ("card", set()),
+        ("record", set()),
     ],
 )
 def test_a_stage_starts_with_no_more_than_it_needs(name, used):

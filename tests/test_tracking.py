@@ -1,24 +1,64 @@
-"""MLflow: one row a model, in the user's own store, and never a lost training."""
+"""MLflow: a run an execution, in the user's own store, found by what it reports, and never a lost result or secret."""
 
+import json
+import os
 import sqlite3
+import string
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import mlflow
+import pandas as pd
 import pytest
 from conftest import ROOT
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mlflow.tracking import MlflowClient
 
-from facemask.experiments import tracking
+from facemask.core.errors import UserError
+from facemask.core.files import read_csv
+from facemask.experiments import measurements, tracking, view
+
+CLASSES = ("with_mask", "mask (worn)")
 
 RECORD = """
-import sys
-from pathlib import Path
+import mlflow, sys
 from facemask.experiments import tracking
-model = Path(sys.argv[1])
-tracking.record(model, "evaluate", {"test": {"accuracy": float(sys.argv[2]), "note": "text"}}, [model])
+with tracking.quiet(), tracking.store() as experiment, mlflow.start_run(experiment_id=experiment):
+    mlflow.log_metric("accuracy", float(sys.argv[1]))
+    mlflow.log_text("some text", "some.txt")
 """
+
+
+@pytest.fixture
+def files(tmp_path) -> dict:
+    """The smallest of everything that a run is made of."""
+    tflite = tmp_path / "tflite"
+    tflite.mkdir()
+    (tflite / "labels.txt").write_text("".join(f"{label}\n" for label in CLASSES))
+    for name in ("decision.json", "float32.tflite"):
+        (tflite / name).write_text("{}")
+    rows = [("photos", "a.png", "with_mask", "train"), ("photos", "b.png", "mask (worn)", "test"),
+            ("scenes", "c.png", "with_mask", "scenes")]  # fmt: skip
+    pd.DataFrame(rows, columns=["dataset", "member", "label", "split"]).to_csv(tmp_path / "manifest.csv", index=False)
+    return {
+        "description": "what it is",
+        "manifest": tmp_path / "manifest.csv",
+        "history": pd.DataFrame({"epoch": [1, 2], "epoch.train_loss": [0.9, 0.5]}),
+        "predictions": pd.DataFrame({"member": ["b.png"], "label": ["mask (worn)"]}),
+        "tflite": tflite,
+        "size": 32,
+        "files": [tflite],
+    }
+
+
+def record(files: dict, digest: str, accuracy: float, **parameters) -> None:
+    metrics = {"accuracy": accuracy, "test.mask _worn_.f1": 0.5}
+    row = {"parameters": {"lr": 0.1} | parameters, "metrics": metrics, "tags": {"dataset": "photos"}}
+    tracking.record(row, digest, **files)
 
 
 def runs(folder: Path) -> list:
@@ -26,73 +66,159 @@ def runs(folder: Path) -> list:
     return mlflow.search_runs(experiment_names=[tracking.EXPERIMENT], output_format="list")
 
 
-@pytest.fixture
-def model(tmp_path) -> Path:
-    file = tmp_path / "model.keras"
-    file.write_bytes(b"weights")
-    return file
-
-
-def test_stages_find_the_run_of_a_model_again(model, tmp_path):
-    tracking.record(model, "evaluate", {"test": {"accuracy": 0.9}}, [model])
-    tracking.record(model, "export", {"export": {"int8": {"accuracy": 0.8}}}, [])
-    [run] = runs(tmp_path)
-    assert run.data.metrics == {"test.accuracy": 0.9, "export.int8.accuracy": 0.8}
-    assert {"stage.evaluate", "stage.export"} <= set(run.data.tags)
-    model.write_bytes(b"other weights")
-    tracking.record(model, "evaluate", {}, [])
+def test_a_run_is_whole_and_found_by_its_hash(files, tmp_path, capfd):
+    record(files, "one", 0.9)
+    record(files, "other", 0.8)
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
+    with tracking.store() as experiment:
+        run = tracking.run_of("one", experiment)
+        assert tracking.run_of("none", experiment) is None
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"accuracy": 0.9, "test.mask _worn_.f1": 0.5, "epoch.train_loss": 0.5}
+    assert run.data.tags["mlflow.note.content"] == "what it is"
+    curve = MlflowClient().get_metric_history(run.info.run_id, "epoch.train_loss")
+    assert [metric.value for metric in curve] == [0.9, 0.5]
     assert len(runs(tmp_path)) == 2
 
 
-def test_a_stage_in_a_temporary_workspace_records_in_the_users_checkout(model, tmp_path, monkeypatch):
+def test_a_run_says_on_which_datasets_and_the_model_what_it_reached(files):
+    record(files, "one", 0.9)
+    with tracking.store() as experiment:
+        run = tracking.run_of("one", experiment)
+        used = {entry.dataset.name: entry.tags[0].value for entry in run.inputs.dataset_inputs}
+        assert used == {"photos": "training", "scenes": "test"}
+        [model] = mlflow.search_logged_models([experiment], output_format="list")
+        found = {metric.key: (metric.value, metric.dataset_name) for metric in model.metrics}
+        assert found["accuracy"] == (0.9, "photos")
+        [version] = MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
+        assert version.source == model.model_uri
+        assert MlflowClient().get_experiment(experiment).tags["mlflow.note.content"] == tracking.DESCRIPTION
+
+
+def test_the_digest_of_a_dataset_is_that_of_its_own_rows(files):
+    before = tracking.datasets(files["manifest"])[0][0].digest
+    table = read_csv(files["manifest"])
+    table[table.dataset == "photos"].to_csv(files["manifest"], index=False)
+    assert [dataset.digest for dataset, _ in tracking.datasets(files["manifest"])] == [before]
+    table.assign(split="train").to_csv(files["manifest"], index=False)
+    assert tracking.datasets(files["manifest"])[0][0].digest != before
+
+
+def test_a_stage_in_a_temporary_workspace_records_in_the_users_checkout(files, tmp_path, monkeypatch):
     checkout, workspace = tmp_path / "checkout", tmp_path / "workspace"
     checkout.mkdir()
     workspace.mkdir()
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("DVC_ROOT", str(checkout))
     monkeypatch.setenv("DVC_EXP_NAME", "brave-mask")
-    tracking.record(model, "evaluate", {}, [model])
+    measurements.note(b"model", seconds=2.5)
+    measurements.note(b"model", seconds=3.5)
+    record(files, "one", 0.9)
     [run] = runs(checkout)
     assert run.info.run_name == "brave-mask"
     assert run.data.tags["dvc.exp_name"] == "brave-mask"
     assert run.info.artifact_uri.startswith((checkout / "mlartifacts").as_uri())
+    assert measurements.of(b"model") == {"seconds": 3.5}
+    assert measurements.of(b"another") == {}
     assert not list(workspace.iterdir())
+
+
+def test_first_uses_at_the_same_time_lose_nothing(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORD, f"0.{number}"],
+            cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, stderr=subprocess.PIPE,
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.communicate()[1] == b""
+    assert sorted(run.data.metrics["accuracy"] for run in runs(tmp_path)) == [0, 0.1, 0.2]
 
 
 @pytest.mark.parametrize("name", ["100% mine", "is it?", "a#b%20\u00e9"])
 def test_a_checkout_may_lie_in_a_folder_of_any_name(name, tmp_path):
     folder = tmp_path / name
     folder.mkdir()
-    (folder / "model.keras").write_bytes(b"weights")
-    words = [sys.executable, "-c", RECORD, "model.keras", "0.9"]
-    done = subprocess.run(words, cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", RECORD, "0.9"],
+        cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, check=True,
+    )  # fmt: skip
     assert done.stderr == b""
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
-        assert store.execute("SELECT key, value FROM metrics").fetchall() == [("test.accuracy", 0.9)]
-    assert [path.name for path in (folder / "mlartifacts").rglob("*") if path.is_file()] == ["model.keras"]
+        assert store.execute("SELECT key, value FROM metrics").fetchall() == [("accuracy", 0.9)]
+    assert [path.name for path in (folder / "mlartifacts").rglob("*") if path.is_file()] == ["some.txt"]
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_first_uses_at_the_same_time_lose_nothing(tmp_path):
-    processes = []
-    for number in range(3):
-        (tmp_path / f"{number}.keras").write_text(str(number))
-        words = [sys.executable, "-c", RECORD, f"{number}.keras", f"0.{number}"]
-        processes.append(
-            subprocess.Popen(words, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, stderr=subprocess.PIPE)
-        )
-    for process in processes:
-        assert process.communicate()[1] == b""
-    assert sorted(run.data.metrics["test.accuracy"] for run in runs(tmp_path)) == [0, 0.1, 0.2]
+def test_names_keep_apart_in_the_letters_that_mlflow_takes():
+    assert tracking.flatten({"a": {"b": 1, "c (d)": {"e": 0.5}, "c [d]": 2}}) == {
+        "a.b": 1, "a.c _d_.e": 0.5, "a.c _d__": 2,
+    }  # fmt: skip
 
 
-def test_a_server_that_is_down_is_a_warning(model, monkeypatch, capsys):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+SECRET = "s3cr3tw0rd"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [f"http://user:{SECRET}@127.0.0.1:9", f"http://user:5000/{SECRET}@127.0.0.1:9", f"http://{SECRET}@127.0.0.1:9",
+     f"postgresql+psycopg://user:a@b/{SECRET}@/nothing?host=/nowhere&sslpassword={SECRET}", f"nothing://u:{SECRET}@h"],
+)  # fmt: skip
+def test_a_store_that_is_not_there_is_a_line_without_secrets(uri, files, monkeypatch, capfd):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    tracking.record(model, "evaluate", {}, [])
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: not recorded in MLflow (MlflowException: ")
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 0)
+    record(files, "one", 0.9)
+    printed = capfd.readouterr()
+    [line] = printed.err.splitlines()
+    assert line.startswith("warning: not recorded in MLflow (UserError: MLflow at ")
+    assert SECRET not in printed.out + printed.err
+    with pytest.raises(UserError) as told, tracking.quiet(), tracking.store():
+        pass
+    assert SECRET not in str(told.value)
 
 
-def test_nested_metrics_become_dotted_names():
-    assert tracking.numbers({"a": {"b": 1, "c": "text", "d": {"e": 0.5}}}) == {"a.b": 1.0, "a.d.e": 0.5}
+ODD = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]), max_size=10)
+
+
+@given(st.text(string.ascii_letters, min_size=1), ODD, st.sampled_from(["http", "https", "postgresql+psycopg"]))
+@example("user", "1234/5@6", "http")
+@example("user", "%2F", "https")
+def test_a_password_goes_where_mlflow_looks_and_never_into_a_servers_address(user, password, scheme):
+    variables = dict.fromkeys(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
+    try:
+        given_to_mlflow = tracking.without_credentials(f"{scheme}://{user}:{password}@host:5000/path")
+        parts = urlsplit(given_to_mlflow)
+        assert (parts.hostname, parts.port, parts.path) == ("host", 5000, "/path")
+        if scheme.startswith("http"):
+            assert parts.netloc == "host:5000"
+            assert os.environ["MLFLOW_TRACKING_USERNAME"] == user
+            assert os.environ["MLFLOW_TRACKING_PASSWORD"] == unquote(password)
+        else:
+            assert unquote(parts.password) == unquote(password)
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000", "https://host/team@org", "sqlite:////tmp/a@b/mlflow.db"])
+def test_an_address_without_credentials_stays_as_it_is(uri):
+    assert tracking.without_credentials(uri) == uri
+
+
+def test_the_page_of_the_runs_shows_the_dataset_what_changed_and_the_headlines(files):
+    with pytest.raises(UserError, match="no such runs"):
+        view.choose()
+    record(files, "one", 0.9, **{"head.units": "[8]"})
+    record(files, "other", 0.8, lr=0.2, **{"head.units": "[]"})
+    pages = view.choose()
+    assert pages["runs"] == "http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=facemask"
+    with tracking.store() as experiment:
+        tags = MlflowClient().get_experiment(experiment).tags
+        state = json.loads(tags["mlflow.sharedViewState.facemask"])
+        for run in mlflow.search_runs([experiment], output_format="list"):
+            assert run.info.run_id in pages["compared"]
+    assert state["selectedColumns"] == ["attributes.`Dataset`", "params.`lr`", "params.`head.units`",
+                                        "metrics.`accuracy`"]  # fmt: skip

@@ -11,7 +11,7 @@ from conftest import ROOT, checkout, commit, shell
 
 from facemask.experiments import verify
 
-DEAR = ("augment", "features", "train", "evaluate", "export", "card")
+DEAR = ("augment", "features", "train", "evaluate", "export", "card", "record")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""What this branch changes since it left another, as Markdown: python -m facemask.experiments.diff BRANCH.
+"""What this branch changes since it left another, as Markdown: python -m facemask.experiments.diff branch=BRANCH.
 
-Ends with status 1 if the model is worse than promotion allows, on the same test split. In a pull request's comment,
+Ends with status 1 if the model is worse than promotion allows. In a pull request's comment,
 FIGURES_URL says where the host serves files of a commit: then figures that differ are shown side by side.
 """
 
@@ -11,20 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from facemask.core import cli
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv
-from facemask.evaluation import markdown
+from facemask.evaluation import gate, markdown
 from facemask.evaluation.metrics import INTERVAL
-from facemask.experiments.dvc import ALLOWED_LOSS, at, commit_of, dvc, git
+from facemask.experiments.dvc import MANIFEST, REPORT, SCORES, at, commit_of, dvc, git, output
 
 TEST = "metrics/test.json"
 EXTERNAL = "metrics/external.json"
-SCORES = "metrics/scores.csv"
-MANIFEST = "data/manifest.csv"
-GATED = ("accuracy", "balanced_accuracy")
 
 
 def differences(kind: str, commit: str) -> list[tuple[str, str, Any, Any]]:
@@ -106,32 +102,17 @@ def figures(commit: str, url: str | None) -> str:
     return f"<details><summary>Figures that differ: {len(names)}</summary>\n\n{table}\n\n</details>"
 
 
-def test_split(lock: str) -> str:
-    """The hash of the manifest in a dvc.lock."""
-    outs = yaml.safe_load(lock)["stages"]["split"]["outs"]
-    return next(out["md5"] for out in outs if out["path"] == MANIFEST)
-
-
-def losses(before: dict[str, float], now: dict[str, float]) -> list[str]:
-    """In words, every gated score that fell by more than is allowed."""
-    return [
-        f"{name} fell from {before[name]:.4f} to {now[name]:.4f}; {ALLOWED_LOSS} is allowed"
-        for name in GATED
-        if now[name] < before[name] - ALLOWED_LOSS
-    ]
-
-
 def main(branch: str) -> None:
     commit = git("merge-base", commit_of(branch), "HEAD")
-    fallen = []
-    comparable = test_split(at(commit, "dvc.lock")) == test_split(Path("dvc.lock").read_text())
-    if not comparable:
-        verdict = "The manifests differ, so the scores are not held against each other."
-    elif fallen := losses(json.loads(at(commit, TEST)), json.loads(Path(TEST).read_text())):
-        verdict = "\n".join(f"**Worse:** {words}." for words in fallen)
-    else:
-        verdict = "The model is not worse than is allowed."
-    tables = headlines(commit, comparable), parameters(commit)
+    former, split = output(at(commit, "dvc.lock"), MANIFEST), output(Path("dvc.lock").read_text(), MANIFEST)
+    now = gate.evaluated(split, Path(SCORES).read_text(), Path(REPORT).read_text())
+    fallen, verdict = [], "The model is not worse than is allowed."
+    try:
+        if fallen := gate.worse(now, gate.evaluated(former, at(commit, SCORES), at(commit, REPORT))):
+            verdict = "\n".join(f"**Worse:** {words}." for words in fallen)
+    except UserError as error:
+        verdict = f"Not compared: {error}."
+    tables = headlines(commit, split == former), parameters(commit)
     shown = figures(commit, os.environ.get("FIGURES_URL"))
     print("\n\n".join([f"### Since {branch} ({commit[:7]})", verdict, *tables, shown]))
     if fallen:

@@ -1,43 +1,30 @@
-"""Make the model of an experiment the champion: python -m facemask.experiments.promote EXPERIMENT.
+"""Make the model of an experiment the champion: python -m facemask.experiments.promote revision=EXPERIMENT.
 
 `champion` is the alias in MLflow's registry that whoever serves the model follows. It moves only here, and only to a
-model that was exported within its limits, is no worse on the test split than the present champion, and that a
-committed dvc.lock can make again.
+model that was exported within its limits, that is not worse than the present champion on the same test split, and that
+a committed dvc.lock can make again. With instead_of=VERSION, the present champion's,
+it moves whatever that reached.
 """
 
 import io
-import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import yaml
 
 from facemask.core import cli
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv
+from facemask.evaluation import gate
 from facemask.experiments import tracking
-from facemask.experiments.dvc import ALLOWED_LOSS, at, commit_of, git, run_of
+from facemask.experiments.dvc import MANIFEST, RECORD, REPORT, SCORES, at, check_whole, commit_of, git, output
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
-SCORE = "test.accuracy"
 NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second from a database
-
-
-def check_export(variants: pd.DataFrame, allowed: float) -> None:
-    """Refuse a model that lost too much by being exported.
-
-    Raises
-    ------
-    UserError
-        Naming the variant that lost most.
-    """
-    worst = variants.loc[variants.accuracy_drop.idxmax()]
-    if worst.accuracy_drop > allowed:
-        loss = f"{worst.variant} loses {worst.accuracy_drop:.4f} of test accuracy"
-        raise UserError(f"{loss}; export.max_accuracy_drop allows {allowed:g}")
 
 
 def check_committed(revision: str) -> None:
@@ -52,48 +39,79 @@ def check_committed(revision: str) -> None:
         raise UserError(f"dvc.lock differs from {revision}; commit it first, or name an experiment")
 
 
-def champion() -> "ModelVersion | None":
+def champion(client: "MlflowClient") -> "ModelVersion | None":
     """The present champion, if there is one."""
     import mlflow
-    from mlflow.tracking import MlflowClient
 
     try:
-        return MlflowClient().get_model_version_by_alias(tracking.REGISTERED_MODEL, CHAMPION)
+        return client.get_model_version_by_alias(tracking.REGISTERED_MODEL, CHAMPION)
     except mlflow.MlflowException as error:
         if error.error_code in NO_CHAMPION:
             return None
         raise
 
 
-def main(revision: str) -> None:
+def evaluated(version: "ModelVersion") -> gate.Evaluated:
+    """What a registered model reached, as its run recorded it.
+
+    Raises
+    ------
+    UserError
+        If its run says nothing.
+    """
+    import mlflow
+
+    try:
+        split = mlflow.get_run(version.run_id).data.tags[tracking.SPLIT_TAG]
+        files = (f"runs:/{version.run_id}/{Path(file).name}" for file in (SCORES, REPORT))
+        return gate.evaluated(split, *map(mlflow.artifacts.load_text, files))
+    except (mlflow.MlflowException, KeyError):
+        raise UserError("its run in MLflow does not say what it reached") from None
+
+
+def check_better(now: gate.Evaluated, present: "ModelVersion", revision: str) -> None:
+    """Refuse a model that is worse than the champion, or cannot be compared with it.
+
+    Raises
+    ------
+    UserError
+        With the reason, and how to replace the champion all the same.
+    """
+    try:
+        fallen = gate.worse(now, evaluated(present))
+    except UserError as error:
+        fallen = [str(error)]
+    if fallen:
+        raise UserError(
+            f"the champion, version {present.version}, stays: {'; '.join(fallen)}; to replace it all the same: "
+            f"make promote EXP={revision} INSTEAD_OF={present.version}"
+        )
+
+
+def main(revision: str, instead_of: str = "") -> None:
     from mlflow.tracking import MlflowClient
 
     check_committed(revision)
-    run, commit = run_of(revision), commit_of(revision)
-    settings = yaml.safe_load(at(commit, "params.yaml"))
+    commit = commit_of(revision)
+    lock, settings = at(commit, "dvc.lock"), yaml.safe_load(at(commit, "params.yaml"))
+    check_whole(lock, RECORD)
     variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
-    check_export(variants, settings["export"]["max_accuracy_drop"])
-    accuracy = json.loads(at(commit, "metrics/test.json"))["accuracy"]
-    with tracking.quiet(), tracking.store():
-        client = MlflowClient()
-        versions = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    gate.check_export(variants, settings["export"]["max_accuracy_drop"])
+    now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES), at(commit, REPORT))
+    with tracking.quiet(), tracking.store() as experiment:
+        run, client = tracking.run_of(output(lock, RECORD), experiment), MlflowClient()
+        versions = client.search_model_versions(f"run_id = '{run.info.run_id}'") if run else []
         if not versions:
             raise UserError(
-                f"{revision}: MLflow's run {run.info.run_name} registered no model; run: dvc repro -f train"
+                f"{revision}: MLflow has no run of it; with that commit checked out: "
+                "dvc repro --force --single-item record"
             )
-        present, words = champion(), "the first"
-        if present:
-            best = float(present.tags.get(SCORE, "nan"))  # of a champion that was named by hand, nothing is known
-            words = f"before: version {present.version}, {best:.4f}"
-            if accuracy < best - ALLOWED_LOSS:
-                raise UserError(
-                    f"test accuracy {accuracy:.4f} is more than {ALLOWED_LOSS} below the champion's "
-                    f"(version {present.version}, {best:.4f})"
-                )
-        version = versions[0].version
-        client.set_model_version_tag(tracking.REGISTERED_MODEL, version, SCORE, accuracy)
+        version, present = versions[0].version, champion(client)
+        if present and str(present.version) not in (str(version), instead_of):
+            check_better(now, present, revision)
         client.set_registered_model_alias(tracking.REGISTERED_MODEL, CHAMPION, version)
-    print(f"{CHAMPION}: version {version} of {revision}, test accuracy {accuracy:.4f} ({words})")
+    before = f"before: version {present.version}" if present else "the first"
+    print(f"{CHAMPION}: version {version} of {revision}, test accuracy {now.scores.value['accuracy']:.4f} ({before})")
 
 
 if __name__ == "__main__":

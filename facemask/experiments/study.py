@@ -19,7 +19,7 @@ from facemask.core.files import read_csv, write_text
 from facemask.evaluation import figures, markdown
 from facemask.evaluation.metrics import INTERVAL
 from facemask.experiments import dvc, tracking
-from facemask.experiments.dvc import at, commit_of, git
+from facemask.experiments.dvc import RECORD, at, commit_of, git, output
 
 
 def load(file: Path) -> dict[str, list[str]]:
@@ -64,15 +64,14 @@ def complete(study: dict[str, list[str]]) -> dict[str, str]:
     return failures
 
 
-def recorded(name: str, label: str) -> dict[str, float]:
+def recorded(commit: str, label: str) -> dict[str, float]:
     """What MLflow alone knows of an experiment, whose run gets the label; nothing if it has no run of it."""
     from mlflow.tracking import MlflowClient
 
-    try:
-        run = dvc.run_of(name)
-    except UserError:
-        return {}
-    with tracking.quiet(), tracking.store():
+    with tracking.quiet(), tracking.store() as experiment:
+        run = tracking.run_of(output(at(commit, "dvc.lock"), RECORD), experiment)
+        if run is None:
+            return {}
         MlflowClient().set_tag(run.info.run_id, "study", label)
     return run.data.metrics
 
@@ -87,7 +86,7 @@ def result(name: str, label: str) -> dict[str, object]:
     )
     scores = scores.set_index("score")
     accuracy = scores.loc["accuracy"]
-    noted = recorded(name, label)
+    noted = recorded(commit, label)
     return {
         "name": name,
         "accuracy": accuracy["value"],
@@ -99,7 +98,7 @@ def result(name: str, label: str) -> dict[str, object]:
         "int8": export["int8_accuracy"],
         "external": external,
         "parameters": noted.get("train.parameters", np.nan),
-        "milliseconds": noted.get("export.int8.milliseconds", np.nan),
+        "milliseconds": noted.get("tflite.int8.milliseconds", np.nan),
         "seconds": noted.get("train.seconds", np.nan),
     }
 

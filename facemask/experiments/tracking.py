@@ -1,34 +1,49 @@
-"""MLflow: one run for each trained model, added to by every stage that learns something about it.
+"""MLflow: a run for each execution of the pipeline, written at once when everything else is.
 
-The run is found again by the sha256 of the model file, so no output of the pipeline holds a run
-id, and a model restored from DVC's cache still finds the run that made it.
+A run is found again by the hash of all that it reports, which dvc.lock holds too. So no output holds a run's id, what
+DVC restores from its cache finds the run that told of it, and no run mixes two executions.
 """
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import pandas as pd
-from filelock import FileLock
+import yaml
+from filelock import FileLock, Timeout
 
+from facemask.core.errors import UserError, redacted
+from facemask.core.files import read_csv
 from facemask.core.repository import root
+from facemask.experiments.dvc import at
 
 if TYPE_CHECKING:
-    import keras
     import mlflow
+    from mlflow.data.dataset import Dataset
 
 EXPERIMENT = "facemask"
 REGISTERED_MODEL = "facemask"
-MODEL_TAG = "model_sha256"
+RECORD_TAG = "record_md5"
+SPLIT_TAG = "manifest_md5"
 LOCK_SECONDS = 300
-AXES = ("model", "train_from")
+DESCRIPTION = """One run for each execution of the pipeline; `dvc exp show` has the same experiments.
+
+- `accuracy`, `f1`, ... are those of the test split, `balanced_accuracy_NAME` of an external test set, `int8_...` of the
+  exported model.
+- `epoch....` are curves; `test....`, `test_NAME....` and `tflite....` are the other scores, one by one.
+- The Dataset column is the dataset and the first digits of its manifest's hash: compare runs of the same one.
+- `make promote EXP=NAME` makes an experiment's model the champion.
+"""
+# The kind is what makes MLflow's pages speak of training, not of agents.
+EXPERIMENT_TAGS = {"mlflow.note.content": DESCRIPTION, "mlflow.experimentKind": "custom_model_development"}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -43,9 +58,21 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The leaves of a metrics file that are numbers, by dotted name."""
-    return {key: float(value) for key, value in flatten(metrics).items() if isinstance(value, int | float)}
+def without_credentials(uri: str) -> str:
+    """A tracking URI that MLflow can repeat: a server's user and password go where MLflow looks for them.
+
+    Those of a database stay in it, escaped, so that no part of them is taken for a host.
+    """
+    scheme, _, rest = uri.partition("://")
+    authority = rest.partition("/")[0]
+    credentials, found, address = rest.rpartition("@")
+    if not found or not (":" in authority or "@" in authority):
+        return uri
+    user, _, password = (unquote(part) for part in credentials.partition(":"))
+    if scheme in ("http", "https"):
+        os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+        return f"{scheme}://{address}"
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{address}"
 
 
 @contextlib.contextmanager
@@ -54,58 +81,58 @@ def store() -> Iterator[str]:
 
     The default store is a database at the root of the user's checkout, also when DVC runs the
     stage in a temporary copy. It is locked: two first uses at once would both create its tables.
+
+    Raises
+    ------
+    UserError
+        If the store cannot be reached or read.
     """
     import mlflow
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
 
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        mlflow.set_tracking_uri(uri)
-        yield mlflow.set_experiment(EXPERIMENT).experiment_id
-        return
-    with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
-        database = str(root() / "mlflow.db")
-        # In the URI of a database a ? begins its options and MLflow takes %20 for a space; neither can be escaped.
-        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if {'%', '?'} & {*database} else database}")
-        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-        if experiment:
-            yield experiment.experiment_id
+    try:
+        if uri:
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+            mlflow.set_tracking_uri(without_credentials(uri))
+            yield experiment_id(None)
         else:
-            yield mlflow.create_experiment(EXPERIMENT, artifact_location=(root() / "mlartifacts").as_uri())
+            with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
+                database = str(root() / "mlflow.db")
+                # In a database's URI a ? begins its options, and MLflow takes %20 for a space; neither can be escaped.
+                odd = {"%", "?"} & {*database}
+                mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if odd else database}")
+                yield experiment_id((root() / "mlartifacts").as_uri())
+    except (mlflow.MlflowException, SQLAlchemyError, CommandError, Timeout) as error:
+        reason = redacted(" ".join(str(error).split()))[:300]
+        raise UserError(f"MLflow at {redacted(uri or str(root() / 'mlflow.db'))}: {reason}") from error
+
+
+def experiment_id(artifacts: str | None) -> str:
+    """The id of the project's experiment, which is created if it is not there yet."""
+    import mlflow
+
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        with contextlib.suppress(mlflow.MlflowException):  # another may have created it in the meantime
+            mlflow.create_experiment(EXPERIMENT, artifacts, EXPERIMENT_TAGS)
+    return mlflow.set_experiment(EXPERIMENT).experiment_id
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MLflow's hints, the database migration's log and Keras' bar on the example out of the pipeline's output."""
+    """Keep MLflow's hints, bars and the database migration's log out of the pipeline's output."""
     import logging
 
+    import mlflow  # noqa: F401  it sets the levels anew when it is first imported
+
+    os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-@contextlib.contextmanager
-def run(model: Path, stage: str, new: bool = False) -> "Iterator[mlflow.ActiveRun]":
-    """The MLflow run of a model file: the newest with its hash, or a new one."""
-    import mlflow
-
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    with quiet(), store() as experiment:
-        found = [] if new else mlflow.search_runs([experiment], f"tags.{MODEL_TAG} = '{digest}'", output_format="list")
-        tags = {MODEL_TAG: digest, f"stage.{stage}": "done"}
-        tags |= {
-            tag: os.environ[variable]
-            for tag, variable in (("dvc.exp_name", "DVC_EXP_NAME"), ("dvc.baseline", "DVC_EXP_BASELINE_REV"))
-            if variable in os.environ
-        }
-        known = found[0].info.run_id if found else None
-        name = os.environ.get("DVC_EXP_NAME", f"model-{digest[:7]}")
-        with mlflow.start_run(known, experiment, run_name=None if known else name) as active:
-            mlflow.set_tags(tags)
-            yield active
 
 
 @contextlib.contextmanager
@@ -114,62 +141,130 @@ def never_fatal() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        again = "the outputs are whole; to record them, once it is well: dvc repro --force --downstream train"
+        reason = redacted(" ".join(str(error).split()))[:300]
+        again = "the outputs are whole; to record them, once it is well: dvc repro --force --single-item record"
         print(f"warning: not recorded in MLflow ({type(error).__name__}: {reason}); {again}", file=sys.stderr)
 
 
-def record_training(
-    path: Path,
-    model: "keras.Model",
-    params: Mapping[str, Any],
+def baseline(file: Path) -> str | None:
+    """What a file says in the commit that an experiment started from; None without such a commit or file."""
+    try:
+        return at(os.environ.get("DVC_EXP_BASELINE_REV", "HEAD"), f"./{file}")
+    except (UserError, OSError):
+        return None
+
+
+def description(parameters: Path, accuracy: "pd.Series") -> str:
+    """What a run is, as Markdown: its test accuracy (value, low, high), and what it changed against the baseline."""
+    texts = parameters.read_text(encoding="utf-8"), baseline(parameters)
+    now, before = (flatten(yaml.safe_load(text or "{}")) for text in texts)
+    changes = [
+        f"- `{key}`: {before.get(key, 'not there')} → {now.get(key, 'not there')}"
+        for key in {**before, **now}
+        if before and before.get(key) != now.get(key)
+    ]
+    reached = f"Test accuracy **{accuracy.value:.4f}** ({accuracy.low:.4f} to {accuracy.high:.4f})."
+    changed = "Changed against the baseline:\n\n" + "\n".join(changes) if changes else "The baseline's parameters."
+    return f"{reached} {changed}\n\nThe model card is the artifact `model_card.md`.\n"
+
+
+def datasets(manifest: Path) -> "list[tuple[Dataset, str]]":
+    """Every dataset of a manifest with what it is for, those that are trained on first."""
+    import mlflow
+
+    table, found = read_csv(manifest), []
+    for name, rows in table.groupby("dataset"):
+        digest = hashlib.md5(rows.to_csv(index=False).encode(), usedforsecurity=False).hexdigest()[:8]
+        dataset = mlflow.data.from_pandas(rows, str(manifest), targets="label", name=str(name), digest=digest)
+        found.append((dataset, "training" if "train" in set(rows.split) else "test"))
+    return sorted(found, key=lambda pair: pair[1] != "training")
+
+
+def register(tflite: Path, size: int) -> str:
+    """Log the exported model for serving, which needs no TensorFlow, and register it; gives the logged model's id."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import infer_signature
+    from mlflow.tracking import MlflowClient
+
+    classes = (tflite / "labels.txt").read_text(encoding="utf-8").splitlines()
+    answer = pd.DataFrame({"label": [classes[0]], **{f"p_{label}": [1 / len(classes)] for label in classes}})
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).with_name("served.py")),
+        artifacts={"tflite": str(tflite)},
+        signature=infer_signature(np.zeros((1, size, size, 3), np.uint8), answer),
+        pip_requirements=[f"{package}=={version(package)}" for package in ("ai-edge-litert", "numpy")],
+        metadata={"labels": classes},
+    )
+    client = MlflowClient()
+    with contextlib.suppress(mlflow.MlflowException):
+        client.create_registered_model(REGISTERED_MODEL)
+    client.create_model_version(
+        REGISTERED_MODEL, logged.model_uri, mlflow.active_run().info.run_id, model_id=logged.model_id
+    )
+    return logged.model_id
+
+
+def record(
+    row: Mapping[str, Any],
+    digest: str,
+    description: str,
+    manifest: Path,
     history: pd.DataFrame,
-    labels: list[str],
-    seconds: float,
+    predictions: pd.DataFrame,
+    tflite: Path,
+    size: int,
     files: Sequence[Path],
 ) -> None:
-    """Open a trained model's run: parameters, the curves, the model with its signature."""
-    with never_fatal(), run(path, "train", new=True):
-        import mlflow
-        import numpy as np
-        from mlflow.models import infer_signature
-        from mlflow.tracking import MlflowClient
+    """Write a run.
 
-        settings = flatten(params)
-        mlflow.set_tags({"dataset": ", ".join(params["datasets"]), **{axis: settings[axis] for axis in AXES}})
-        mlflow.log_params(settings)
-        for line in history.to_dict("records"):
-            step = int(line.pop("epoch"))
-            mlflow.log_metrics(line, step=step)
-        mlflow.log_metrics({"train.seconds": seconds, "train.parameters": model.count_params()})
-        for file in files:
-            mlflow.log_artifact(str(file))
-        example = np.zeros((1, *model.input_shape[1:]), np.uint8)
-        probabilities = np.full((1, len(labels)), 1 / len(labels), np.float32)
-        logged = mlflow.tensorflow.log_model(
-            model,
-            name="model",
-            signature=infer_signature(example, probabilities),
-            input_example=example,
-            pip_requirements=["tensorflow", "numpy"],
-            metadata={"labels": labels},
-        )
-        client = MlflowClient()
-        with contextlib.suppress(mlflow.MlflowException):
-            client.create_registered_model(REGISTERED_MODEL)
-        client.create_model_version(
-            REGISTERED_MODEL, logged.model_uri, mlflow.active_run().info.run_id, model_id=logged.model_id
-        )
-
-
-def record(path: Path, stage: str, metrics: Mapping[str, Any], files: Sequence[Path]) -> None:
-    """Add a stage's metrics, by dotted name, and its files to the run of a model file."""
-    with never_fatal(), run(path, stage):
+    Parameters
+    ----------
+    row : dict
+        Its `parameters`, `metrics` and `tags`, by name.
+    digest : str
+        The hash under which it is found again.
+    history : DataFrame
+        A row an epoch: the column epoch, and the curves, called as MLflow shall call them.
+    predictions : DataFrame
+        A row a photo of the test split.
+    tflite : Path
+        The folder of exported models.
+    size : int
+        Side of the square photo that they take, in pixels.
+    files : sequence of Path
+        Files and folders that are attached as they are.
+    """
+    with never_fatal(), quiet(), store() as experiment:
         import mlflow
 
-        mlflow.log_metrics(numbers(metrics))
-        for file in files:
-            if file.is_dir():
-                mlflow.log_artifacts(str(file), file.name)
-            else:
-                mlflow.log_artifact(str(file))
+        environment = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
+        known = {tag: os.environ[variable] for tag, variable in environment.items() if variable in os.environ}
+        name = known.get("dvc.exp_name", f"repro-{digest[:7]}")
+        with mlflow.start_run(experiment_id=experiment, run_name=name, description=description):
+            mlflow.log_params(row["parameters"])
+            used = datasets(manifest)
+            for dataset, context in used:
+                mlflow.log_input(dataset, context)
+            for file in files:
+                if file.is_dir():
+                    mlflow.log_artifacts(str(file), file.name)
+                else:
+                    mlflow.log_artifact(str(file))
+            mlflow.log_table(predictions, "predictions.json")
+            for epoch, curves in history.set_index("epoch").iterrows():
+                mlflow.log_metrics(curves.to_dict(), step=epoch)
+            model = register(tflite, size)
+            mlflow.log_metrics(row["metrics"], model_id=model, dataset=used[0][0])
+            # Last, since with it the row is whole and may be found.
+            mlflow.set_tags({**row["tags"], **known, RECORD_TAG: digest})
+
+
+def run_of(digest: str, experiment: str) -> "mlflow.entities.Run | None":
+    """The newest run that reports what has this hash; call it while the store is open."""
+    import mlflow
+
+    wanted = f"tags.{RECORD_TAG} = '{digest}'"
+    found = mlflow.search_runs([experiment], wanted, max_results=1, output_format="list")
+    return found[0] if found else None

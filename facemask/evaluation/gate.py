@@ -1,0 +1,84 @@
+"""When a model is good enough: to be exported, to become the champion, to be merged."""
+
+import io
+from typing import NamedTuple
+
+import pandas as pd
+
+from facemask.core.errors import UserError
+from facemask.core.files import read_csv
+from facemask.evaluation.metrics import INTERVAL
+
+GATED = ("accuracy", "balanced_accuracy")
+
+
+def check_export(variants: pd.DataFrame, allowed: float) -> None:
+    """Refuse a model of which an exported variant lost too much test accuracy.
+
+    Parameters
+    ----------
+    variants : DataFrame
+        Columns variant and accuracy_drop, among others.
+
+    Raises
+    ------
+    UserError
+        Naming the variants and their losses.
+    """
+    lost = variants[variants.accuracy_drop > allowed]
+    if len(lost):
+        losses = ", ".join(f"{row.variant} loses {row.accuracy_drop:.4f}" for row in lost.itertuples())
+        raise UserError(f"{losses} of test accuracy; export.max_accuracy_drop allows {allowed:g}")
+
+
+class Evaluated(NamedTuple):
+    """What a model reached on the test split, and which split that is.
+
+    Attributes
+    ----------
+    split : str
+        The hash of the manifest.
+    photos : int
+        In the test split.
+    scores : DataFrame
+        Columns value and low, the lower end of the interval, by score.
+    """
+
+    split: str
+    photos: int
+    scores: pd.DataFrame
+
+
+def evaluated(split: str, scores: str, report: str) -> Evaluated:
+    """What the CSV of `metrics.scores_table` and of `metrics.class_table` say of the test split."""
+    scores_table, classes = (read_csv(io.StringIO(text)).query("test_set == 'test'") for text in (scores, report))
+    return Evaluated(split, int(classes.photos.sum()), scores_table.set_index("score"))
+
+
+def least(before: Evaluated, score: str) -> float:
+    """The lower end of a score's interval.
+
+    Where nothing is wrong there is nothing to bootstrap; then it is 1 - 3 / n (J. Hanley, A. Lippman-Hand, "If nothing
+    goes wrong, is everything all right?", JAMA 1983).
+    """
+    return min(float(before.scores.low[score]), 1 - 3 / before.photos)
+
+
+def worse(now: Evaluated, before: Evaluated) -> list[str]:
+    """In words, every score that is below the interval of what it was before.
+
+    A fixed difference would be two photos of a small test split and forty of a large one.
+
+    Raises
+    ------
+    UserError
+        If the test splits differ.
+    """
+    if now.split != before.split:
+        raise UserError("the manifests differ, so the scores are of different test splits")
+    values = {score: (now.scores.value[score], before.scores.value[score], least(before, score)) for score in GATED}
+    return [
+        f"{score} fell from {former:.4f} to {value:.4f}, below the {INTERVAL} (from {low:.4f})"
+        for score, (value, former, low) in values.items()
+        if value < low
+    ]
