@@ -5,16 +5,22 @@ import os
 import re
 import socket
 import subprocess
+import traceback
 import zipfile
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from conftest import ROOT, checkout, shell, stage, write_params
+from hypothesis import example, given
+from hypothesis import strategies as st
 from loopback import SIGNATURE, Kaggle, kaggle
 
+from facemask.core.errors import UserError
 from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
+from facemask.data.sources.kaggle import explained
 
 OUTPUTS = ("raw/photos.zip", "raw/photos.csv", "raw/photos.json")
 HANDLE = "someone/masks/2"
@@ -218,6 +224,33 @@ def test_no_secret_is_shown_not_even_to_those_who_look_for_a_fault(server, call)
     assert done.returncode == 1
     assert "secret-token" not in done.stdout + done.stderr
     assert SIGNATURE not in done.stdout + done.stderr
+
+
+ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4)
+SCHEMES = st.sampled_from(["http://", "https://", "socks5://", "ftp://", "http:", ""])
+HOSTS = st.sampled_from(["127.0.0.1:9", "127.0.0.1:port", "127.0.0.1:99999", "[::1"])
+
+
+@given(SCHEMES, ANY, HOSTS)
+@example("http://", "/", "127.0.0.1:9")
+@example("http://", "\u20ac", "127.0.0.1:9")
+def test_no_error_of_a_proxy_shows_its_password(scheme, middle, host):
+    session = requests.Session()
+    proxies = {"http": f"{scheme}user:hush{middle}quiet@{host}"}
+    with pytest.raises(UserError) as caught, explained("someone/masks", False, 2, reached=False):
+        session.get("http://192.0.2.1/", proxies=proxies, timeout=0.2)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "check network and proxy" in shown
+    assert "hush" not in shown
+    assert "quiet" not in shown
+
+
+@pytest.mark.parametrize("proxy", ["http://me:hush/quiet@127.0.0.1:9", "http://me:hush\u20acquiet@127.0.0.1:9"])
+def test_a_proxy_of_no_use_is_one_line_without_its_password_or_the_token(server, proxy):
+    done = fetch(server, http_proxy=proxy, KAGGLE_API_TOKEN="hush-token")
+    assert_refused(done, "no connection to Kaggle")
+    assert "hush" not in done.stdout + done.stderr
+    assert "quiet" not in done.stdout + done.stderr
 
 
 def test_a_silent_server_does_not_hold_up_the_sign_in(server):

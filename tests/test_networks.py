@@ -131,3 +131,13 @@ def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_
 def test_a_network_that_cannot_be_is_one_line(name, changes, message, settings):
     with pytest.raises(UserError, match=message):
         build_backbone(settings(name, **changes))
+
+
+@pytest.mark.parametrize("proxy", ["http:me:hush@127.0.0.1:9", "http://me:hush/quiet@127.0.0.1:9",
+                                   "http://me:hush@127.0.0.1:9"])  # fmt: skip
+def test_weights_that_cannot_be_downloaded_do_not_show_the_password_of_the_proxy(proxy, tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    with pytest.raises(UserError, match="weights: imagenet could not be downloaded") as caught:
+        applications.build("mobilenet_v2", 0.35, "imagenet", 96)
+    assert "hush" not in str(caught.value)

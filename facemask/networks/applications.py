@@ -83,14 +83,17 @@ def build(model: str, alpha: float, weights: str, image_size: int) -> "keras.Mod
             weights="imagenet" if weights == "imagenet" else None,
             **({"alpha": alpha} if has_width_multiplier(model) else {}),
         )
-    except ValueError as error:
-        settings = f"alpha {alpha:g} and image_size {image_size}"
-        raise UserError(f"model: {model} cannot be built with {settings}: {error}") from None
     except Exception as error:
+        # Keras's own words can be shown; of others, the text may hold the password of a proxy.
+        keras_own = type(error) in (Exception, ValueError) and "proxy" not in str(error)
+        if keras_own and isinstance(error, ValueError):
+            settings = f"alpha {alpha:g} and image_size {image_size}"
+            raise UserError(f"model: {model} cannot be built with {settings}: {error}") from None
         if weights != "imagenet":
             raise
+        reason = error if keras_own else f"{type(error).__name__}; check network and proxy"
         raise UserError(
-            f"weights: imagenet could not be downloaded ({error}); "
+            f"weights: imagenet could not be downloaded ({reason}); "
             "give the path of a .weights.h5 file, or none with train_from: input"
         ) from None
     return keras.Model(pixels, network.output, name=model)

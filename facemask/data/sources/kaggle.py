@@ -121,7 +121,7 @@ def refusal(status: int, handle: str, signed_in: bool) -> str:
 
 @contextlib.contextmanager
 def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> Iterator[None]:
-    """Turn what the network does into one line; the client's own texts hold signed addresses."""
+    """Turn what the network does into one line; its own texts hold signed addresses and the passwords of proxies."""
     try:
         yield
     except requests.HTTPError as error:
@@ -133,7 +133,7 @@ def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> It
             "something that is not Kaggle answered, perhaps a network's sign-in page; "
             "open https://www.kaggle.com in a browser, then run it again"
         ) from None
-    except requests.RequestException as error:
+    except (requests.RequestException, UnicodeError) as error:  # of a proxy's password that HTTP cannot carry
         kind = type(error).__name__
         reason = (
             f"no connection to Kaggle, or one that broke off or was silent for {seconds:g} s ({kind}); "
