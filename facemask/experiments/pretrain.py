@@ -7,7 +7,7 @@ lies on a face; what a mask looks like and how it is worn is left to the head.
 
 Users need not run it: the files that it writes are in Git. They were made by `make pretrain`, that is
 `python -m facemask.experiments.pretrain weights=facemask/networks/synthetic.weights.h5
-record=facemask/networks/synthetic.json`, with seed 11, in TIME.
+record=facemask/networks/synthetic.json`, with seed 11, in nine minutes of processor time.
 """
 
 import hashlib
