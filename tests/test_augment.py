@@ -68,6 +68,8 @@ def test_only_training_photos_get_copies_and_each_photo_comes_first():
         assert rows["copy"].tolist() == list(range(versions)) * (len(rows) // versions)
         assert pixels.dtype == np.uint8
         assert pixels.shape[1:] == (32, 32, 3)
+        faces = pixels.reshape(-1, versions, *pixels.shape[1:])
+        assert all(len({version.tobytes() for version in face}) == versions for face in faces)
 
 
 def test_a_copy_depends_on_seed_face_and_number(settings):

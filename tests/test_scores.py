@@ -116,6 +116,15 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.91 <= covered / 300 <= 0.98
 
 
+def test_an_interval_of_many_photos_is_as_wide_as_the_normal_approximation_says():
+    labels = np.arange(2000) % 2
+    predicted = np.where(np.random.default_rng(0).random(2000) < 0.8, labels, 1 - labels)
+    accuracy = (labels == predicted).mean()
+    interval = intervals(labels, predicted, np.arange(2000), 2, 1)["accuracy"]
+    width = 2 * 1.96 * math.sqrt(accuracy * (1 - accuracy) / 2000)
+    assert interval["high"] - interval["low"] == pytest.approx(width, rel=0.07)
+
+
 def test_copies_count_as_one_observation():
     labels = np.tile([0, 1], 50)
     predicted = np.where(np.random.default_rng(1).random(100) < 0.8, labels, 1 - labels)
@@ -138,6 +147,13 @@ def test_reliability_counts_every_photo_once():
     table = reliability(LABELS, PROBABILITIES)
     assert table.photos.sum() == 6
     assert (table.confidence.diff().dropna() > 0).all()
+
+
+def test_in_the_calibration_error_every_photo_weighs_the_same():
+    """Nine photos said with 0.9, all right; one with 0.6, wrong: 0.9 * 0.1 + 0.1 * 0.6."""
+    confidence = np.array([0.9] * 9 + [0.6])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    assert score(np.array([0] * 9 + [1]), probabilities, CLASSES)["calibration_error"] == pytest.approx(0.15)
 
 
 def test_what_one_class_alone_cannot_have_is_left_out_and_not_nan():
