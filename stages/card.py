@@ -46,8 +46,9 @@ def what(settings: Settings) -> str:
     }.get(settings.train_from, f"it was trained from the layer {settings.train_from} on")
     synthetic = networks.synthetic_record()
     pretrained = (
-        f"weights pretrained on {synthetic['faces']:,} other drawn faces to tell {len(synthetic['r2_by_attribute'])} "
-        f"attributes, the mask not among them (`make pretrain`, seed {synthetic['seed']}, mean R² "
+        f"weights pretrained on {synthetic['faces']:,} other synthetic faces, none with a mask, to tell "
+        f"{len(synthetic['r2_by_attribute'])} attributes: pose, hair, colours and which parts of the face a patch "
+        f"covers (`make pretrain`, seed {synthetic['seed']}, mean R² "
         f"{synthetic['r2']:.2f} on {synthetic['held_out']:,} held-out faces, sha256 `{synthetic['sha256'][:16]}`)"
     )
     weights = {"none": "random weights", "imagenet": "ImageNet weights", "synthetic": pretrained}.get(

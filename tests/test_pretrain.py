@@ -71,7 +71,7 @@ def test_the_card_says_where_the_weights_are_from(copy):
     assert done.returncode == 0, done.stderr
     record = networks.synthetic_record()
     card = (copy / "metrics/model_card.md").read_text()
-    assert f"It began with weights pretrained on {record['faces']:,} other drawn faces" in card
+    assert f"It began with weights pretrained on {record['faces']:,} other synthetic faces, none with a mask" in card
     assert f"seed {record['seed']}" in card
     assert record["sha256"][:16] in card
 
