@@ -19,6 +19,7 @@ from facemask.core.params import Section, Seed
 from facemask.data.faces import Survey, simple
 from facemask.data.sources import Dataset, Datasets
 from facemask.data.splits import SPLITS, Split
+from facemask.evaluation.metrics import CONFIDENCE
 
 
 class Settings(Section):
@@ -148,13 +149,13 @@ def remaining(sample: pd.DataFrame, test_photos: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        The fraction with its exact 95 % interval (C. J. Clopper, E. S. Pearson, Biometrika 26, 1934), and to how many
+        The fraction with its exact interval (C. J. Clopper, E. S. Pearson, Biometrika 26, 1934), and to how many
         test photos the interval's end amounts. Nothing if there is no sample.
     """
     if sample.empty:
         return {}
     found = int((sample.kind != "").sum())
-    interval = binomtest(found, len(sample)).proportion_ci()
+    interval = binomtest(found, len(sample)).proportion_ci(CONFIDENCE)
     return {
         "sampled": len(sample),
         "found": found,
