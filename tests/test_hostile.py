@@ -20,7 +20,7 @@ from PIL import Image
 from facemask.data.archive import write_archive
 
 GIGABYTE = 2**30
-OUTPUTS = ("faces.csv", "rejects.csv", "groups.png")
+OUTPUTS = ("faces.csv", "rejects.csv", "pairs.csv", "groups.png")
 
 
 STAGE = """
@@ -197,7 +197,9 @@ def test_hostile_images_are_listed_with_the_reason_and_the_rest_goes_on(tmp_path
     bad = [(f"with_mask/{name}.jpg", content) for name, (content, _) in IMAGES.items()]
     write_archive(Path("raw/photos.zip"), good + bad)
     write_params(tmp_path, survey__classes={"with_mask": [], "without_mask": []}, survey__max_rejected=0.5)
-    status, said, memory = measured("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "groups=groups.png")
+    status, said, memory = measured(
+        "survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv", "groups=groups.png"
+    )
     assert status == 0, said
     assert memory < GIGABYTE
     rejects = pd.read_csv("rejects.csv").set_index("member").reason

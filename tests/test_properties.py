@@ -1,6 +1,8 @@
 """What holds whatever comes. Hypothesis draws the examples, the same ones every time (see conftest.py)."""
 
+import collections
 import io
+import itertools
 import json
 import math
 import zipfile
@@ -372,70 +374,85 @@ def test_an_altered_copy_is_a_photo_that_depends_on_the_seed_alone(augment, size
     assert (copy == alter(photo, Augment(**augment), np.random.default_rng(seed))).all()
 
 
-# --- duplicates
-
-BASES = np.random.default_rng(0).integers(0, 2**16, (3, 3, 16), np.uint16)
-BASES[2, 1] = 0  # a part without contrast
-BITS = BASES[0].size * 16
-
-
-@st.composite
-def fingerprints(draw: st.DrawFn) -> np.ndarray:
-    """Those of a few photos, of their mirror images, and of these with some bits turned."""
-    rows = []
-    for base, mirrored, turned in draw(
-        st.lists(
-            st.tuples(st.integers(0, 2), st.booleans(), st.lists(st.integers(0, BITS - 1), max_size=30)), max_size=12
-        )
-    ):
-        row = BASES[base] ^ (near_duplicates.MIRROR * BASES[base].any(axis=1, keepdims=True) * mirrored)
-        for bit in turned:
-            row.reshape(-1)[bit // 16] ^= 1 << bit % 16
-        rows.append(row)
-    return np.array(rows, np.uint16).reshape(-1, *BASES.shape[1:])
+# --- near-duplicates
 
 
 def together(numbers: np.ndarray) -> np.ndarray:
     return numbers[:, None] == numbers[None, :]
 
 
-def compared_one_by_one(prints: np.ndarray, distance: int) -> np.ndarray:
-    """Which photos are copies, or copies of copies, by the definition: every pair, every part, mirrored or not."""
-    seen = prints.any(axis=2)
-    near = np.eye(len(prints), dtype=bool)
-    for mirror in (0, near_duplicates.MIRROR):
-        differing = np.bitwise_count(prints[:, None] ^ prints[None] ^ np.uint16(mirror)).sum(axis=3)
-        near |= ((differing <= distance) & seen[:, None] & seen[None]).any(axis=2)
-    for _ in prints:
-        near = near @ near
-    return near
-
-
-@given(fingerprints(), st.integers(0, 15))
-def test_copies_of_copies_are_found_as_if_every_pair_was_compared(prints, distance):
-    assert (together(near_duplicates.groups(prints, distance)) == compared_one_by_one(prints, distance)).all()
-
-
-@given(fingerprints(), st.integers(0, 80), SEEDS)
-def test_who_is_whose_copy_does_not_depend_on_the_order(prints, distance, seed):
-    order = np.random.default_rng(seed).permutation(len(prints))
-    expected = together(near_duplicates.groups(prints, distance))[np.ix_(order, order)]
-    assert (together(near_duplicates.groups(prints[order], distance)) == expected).all()
-
-
-NUMBERINGS = st.integers(1, 12).flatmap(
-    lambda photos: st.lists(
-        st.lists(st.integers(0, photos - 1), min_size=photos, max_size=photos).map(np.array), min_size=1, max_size=3
+PAIRS = st.integers(1, 12).flatmap(
+    lambda count: st.tuples(
+        st.just(count), st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)), max_size=12)
     )
 )
 
 
-@given(NUMBERINGS)
-def test_merged_groups_join_what_any_numbering_joins_and_nothing_else(numberings):
-    expected = sum(together(numbering) for numbering in numberings) > 0
-    for _ in numberings[0]:
+@given(PAIRS)
+def test_groups_hold_chains_of_pairs_and_nothing_else(known):
+    count, pairs = known
+    expected = np.eye(count, dtype=bool)
+    for left, right in pairs:
+        expected[left, right] = expected[right, left] = True
+    for _ in range(count):
         expected = expected @ expected
-    assert (together(near_duplicates.merged(*numberings)) == expected).all()
+    numbers = near_duplicates.groups(count, np.array(pairs, int).reshape(-1, 2))
+    assert (together(numbers) == expected).all()
+
+
+@st.composite
+def local_features(draw: st.DrawFn) -> list[np.ndarray]:
+    """Those of a few photos, some of which share some, as they are or mirrored."""
+    rng = np.random.default_rng(draw(SEEDS))
+    base = np.zeros(12, near_duplicates.FEATURE)
+    base["code"] = rng.integers(0, 2**64, len(base), np.uint64)
+    base["angle"] = rng.uniform(0, 360, len(base))
+    photos = []
+    for shared, flip in draw(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=6)):
+        photo = near_duplicates.mirrored(base) if flip else base.copy()
+        photo["code"][shared:] = rng.integers(0, 2**64, len(base) - shared, np.uint64)
+        photos.append(photo)
+    return photos
+
+
+def compared_one_by_one(photos: list[np.ndarray]) -> set[tuple[int, int, int]]:
+    """The candidates by their definition: every pair, every feature."""
+    mask = np.uint64(2**near_duplicates.KEY - 1)
+    found = set()
+    for right, left in itertools.product(range(len(photos)), repeat=2):
+        for flip, other in enumerate((photos[right], near_duplicates.mirrored(photos[right]))):
+            votes = collections.Counter()
+            for one, two in itertools.product(photos[left], other):
+                turned = float(np.float32(two["angle"]) - np.float32(one["angle"]))
+                equal = sum(one["code"] >> half & mask == two["code"] >> half & mask for half in np.uint64([0, 32]))
+                for shift in (0, 1):
+                    sector = math.floor(turned * near_duplicates.SECTORS / 360 + shift / 2) % near_duplicates.SECTORS
+                    votes[shift, sector] += equal
+            if left < right and max(votes.values()) >= near_duplicates.SHARED:
+                found.add((left, right, flip))
+    return found
+
+
+@settings(max_examples=25)
+@given(local_features())
+def test_candidates_are_found_as_if_every_pair_was_compared(photos):
+    pairs, expected = near_duplicates.candidates(photos), compared_one_by_one(photos)
+    assert set(map(tuple, pairs.tolist())) <= expected
+    found, wanted = (
+        together(near_duplicates.groups(len(photos), some[:, :2]))
+        for some in (pairs, np.array(sorted(expected), int).reshape(-1, 3))
+    )
+    assert (found == wanted).all()
+
+
+@settings(max_examples=25)
+@given(local_features(), SEEDS)
+def test_what_is_verified_does_not_depend_on_which_photo_is_left(photos, seed):
+    order = np.random.default_rng(seed).permutation(len(photos))
+    pairs = near_duplicates.candidates(photos)
+    again = near_duplicates.candidates([photos[index] for index in order])
+    numbers = near_duplicates.groups(len(photos), pairs[:, :2])
+    assert (together(numbers[order]) == together(near_duplicates.groups(len(photos), again[:, :2]))).all()
 
 
 # --- scores

@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from facemask.core.errors import UserError
 from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
-from stages.split import amounts, assign, deal, given_split, leaked, place
+from stages.split import amounts, assign, deal, given_split, leaked, place, remaining
 
+NO_PAIRS = pd.DataFrame({"step": [], "kind": []})
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
@@ -36,7 +37,7 @@ def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.Complete
     """Survey an archive and split it; what the stage that fails first says, or the last one."""
     write_archive(Path("raw/synthetic.zip"), members)
     write_params(Path(), **changes)
-    done = stage("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "groups=groups.png")
+    done = stage("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv", "groups=groups.png")
     return (
         done
         if done.returncode
@@ -44,6 +45,7 @@ def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.Complete
             "split",
             "faces=faces.csv",
             "rejects=rejects.csv",
+            "pairs=pairs.csv",
             "manifest=manifest.csv",
             "headlines=headlines.json",
             "details=data.json",
@@ -214,18 +216,32 @@ def test_what_the_data_is_is_counted():
     split(with_copies(), **TWO_CLASSES)
     data = json.loads(Path("data.json").read_text())
     assert data["photos"] == 135
-    assert data["copies"]["exact"] == 8
-    assert data["copies"]["near"] >= 37
-    assert data["groups"] == 135 - data["copies"]["exact"] - data["copies"]["near"]
-    assert data["groups_across_labels"] >= 7
-    assert data["leaks"]["ungrouped"] > data["leaks"]["left"] == 0
+    near = data["near_duplicates"]
+    pairs = pd.read_csv("pairs.csv", keep_default_na=False)
+    searched, sampled = pairs[pairs.step == "search"], pairs[pairs.step == "sample"]
+    assert near["pairs"]["identical"] == 8
+    assert {"re-encoded": 22, "mirrored": 7}.items() <= near["pairs"].items()
+    assert sum(near["pairs"].values()) == (searched.kind != "").sum() <= near["compared"] == len(searched)
+    assert data["groups"] <= 135 - 8 - 22 - 7
+    assert near["across_splits"]["ungrouped"] > near["across_splits"]["grouped"] == 0
+    assert near["remaining"]["sampled"] == len(sampled) == 127
+    assert near["remaining"]["found"] == (sampled.kind != "").sum()
     assert sum(sum(counts.values()) for counts in data["faces"].values()) == 135
     assert Image.open("groups.png").width > 200
 
 
-def test_without_a_distance_only_exact_copies_are_one_group():
-    split(with_copies(), survey__near_duplicates=1, **TWO_CLASSES)
-    assert json.loads(Path("data.json").read_text())["copies"] == {"exact": 8, "near": 0}
+def test_if_only_identical_files_count_nothing_else_is_compared():
+    split(with_copies(), survey__near_duplicates=1.0, **TWO_CLASSES)
+    near = json.loads(Path("data.json").read_text())["near_duplicates"]
+    assert (near["pairs"], near["compared"], near["remaining"]) == ({"identical": 8}, 8, {})
+
+
+@pytest.mark.parametrize(("found", "low", "high"), [(0, 0, 0.0074), (3, 0.0012, 0.0174), (500, 0.9926, 1)])
+def test_what_may_remain_has_an_exact_interval(found, low, high):
+    sample = pd.DataFrame({"kind": ["turned"] * found + [""] * (500 - found)})
+    left = remaining(sample, 400)
+    assert (left["sampled"], left["found"], left["low"], left["high"]) == (500, found, low, high)
+    assert left["test_photos_at_most"] == pytest.approx(400 * high, abs=0.05)
 
 
 @pytest.mark.parametrize("policy", ["drop", "keep"])
@@ -240,8 +256,8 @@ def test_copies_across_given_splits_are_counted_and_dropped_from_training_if_ask
     members += [("train/with_mask/leak.png", dict(members)["test/with_mask/1.png"])]
     members += [("validation/with_mask/leak.png", dict(members)["test/with_mask/2.png"])]
     manifest = split(members, split__method="given", split__leaked=policy, **TWO_CLASSES)
-    leaks = json.loads(Path("data.json").read_text())["leaks"]
-    assert leaks == {"ungrouped": 2, "left": 0 if policy == "drop" else 2}
+    leaks = json.loads(Path("data.json").read_text())["near_duplicates"]["across_splits"]
+    assert leaks == {"ungrouped": 2, "grouped": 0 if policy == "drop" else 2}
     assert manifest.member.str.contains("leak").sum() == (0 if policy == "drop" else 2)
     assert (manifest.split == "test").sum() == 8
 
@@ -279,10 +295,11 @@ def test_photos_of_an_exam_that_are_copies_of_training_are_counted():
     settings = load_params()
     faces = pd.concat([own, exam])
     manifest, leaks = place(faces, settings.datasets, settings.split, 1)
-    data = amounts(own, manifest, pd.DataFrame({"kind": []}), leaks)
+    data = amounts(own, manifest, pd.DataFrame({"kind": []}), NO_PAIRS, leaks)
     taught = set(manifest.group[manifest.split == "train"])
-    assert data["copies_of_training"] == {"exam": sum(group in taught for group in exam.group)}
-    assert 0 < data["copies_of_training"]["exam"] < 30
+    near = data["near_duplicates"]["of_training"]
+    assert near == {"exam": sum(group in taught for group in exam.group)}
+    assert 0 < near["exam"] < 30
 
 
 def test_an_exam_without_a_usable_face_stops_in_one_line():

@@ -13,7 +13,7 @@ HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2
     ("name", "used"),
     [
         ("fetch", {"requests"}),
-        ("survey", {"scipy", "matplotlib"}),
+        ("survey", {"cv2", "scipy", "matplotlib"}),
         ("split", {"requests"}),
         ("augment", {"cv2", "matplotlib"}),
         ("features", set()),

@@ -74,6 +74,7 @@ SAME = 0.97  # the local correlation of pixels that are the same beyond doubt
 MOSTLY = 0.6  # the fraction of such pixels from which two photos are one, whatever happened to the others
 OCCLUDED = 0.37  # the fraction from which they are if the others have nothing in common: ...
 UNRELATED = 0.6  # ... if their mean local correlation is below this
+WORTH_REFINING = 0.4, 0.98  # the correlation from which refining may help, and from which it need not
 REFINED = 12.0  # pixels by which a corner may move when the transform is refined
 
 
@@ -299,11 +300,15 @@ def compare(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> Overlap:
     scale = np.sqrt(np.linalg.det(matrix[:, :2]))
     if scale < 0.75:
         left = cv2.GaussianBlur(left, (0, 0), 0.5 / scale)
-    found = [correlate(left, right, one) for one in (matrix, refine(left, right, matrix)) if one is not None]
-    correlation, same, overlap = max(found)
-    whole = min(overlap / right.size, overlap / (left.size * scale**2))
-    enough = max(overlap / right.size, overlap / (left.size * scale**2)) >= LEAST_OVERLAP
-    return Overlap(correlation * enough, same * enough, whole, float(angle))
+    correlation, same, common = correlate(left, right, matrix)
+    if WORTH_REFINING[0] <= correlation < WORTH_REFINING[1]:
+        refined = refine(left, right, matrix)
+        if refined is not None:
+            correlation, same, common = max((correlation, same, common), correlate(left, right, refined))
+    fractions = common / right.size, common / (left.size * scale**2)
+    if max(fractions) < LEAST_OVERLAP:
+        correlation = same = 0.0
+    return Overlap(correlation, same, float(min(fractions)), float(angle))
 
 
 def refine(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
