@@ -252,7 +252,7 @@ def search(
             rows = np.stack([first[pairs[:, 0]], first[pairs[:, 1]], pairs[:, 2]], axis=1)
             rows = rows[groups[rows[:, 0]] != groups[rows[:, 1]]]
             task = functools.partial(verify, features=features, read_grey=read_grey, limits=limits, correlation=least)
-            return list(itertools.chain(*parallel.apply(task, rows, PAIRS_A_TASK, title, "pair")))
+            return list(itertools.chain(*parallel.apply(task, rows, PAIRS_A_TASK, title, "pairs")))
 
         found = verified(near_duplicates.candidates(known), Limits(), correlation, "compare")
         links.append(np.array([pair[:2] for pair in found if pair[2]], int).reshape(-1, 2))
