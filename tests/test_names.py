@@ -19,7 +19,7 @@ from facemask.core.files import TEXT, read_csv, write_csv
 from facemask.data import shards
 from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
-from facemask.evaluation import figures
+from facemask.evaluation import figures, metrics
 from facemask.experiments import tracking
 from stages.card import table
 
@@ -64,9 +64,10 @@ def test_a_figure_shows_every_name_in_letters_that_it_has():
 @pytest.mark.filterwarnings("error:.*missing from font")
 def test_figures_take_any_name():
     labels, probabilities = np.arange(len(ODD) * 2) % len(ODD), np.random.default_rng(0).dirichlet(np.ones(7), 14)
-    figures.confusion_matrix(labels, labels, ODD, "戴", Path("confusion.png"))
-    figures.roc(labels, probabilities, ODD, "戴", Path("roc.png"))
-    figures.precision_recall(labels, probabilities, ODD, "戴", Path("pr.png"))
+    areas = dict.fromkeys(ODD, 0.5)
+    figures.confusion_matrix(metrics.confusion_matrix(labels, labels, ODD), "戴", Path("confusion.png"))
+    figures.roc(metrics.roc(labels, probabilities, ODD), areas, "戴", Path("roc.png"))
+    figures.precision_recall(metrics.precision_recall(labels, probabilities, ODD), areas, "戴", Path("pr.png"))
     photos = np.zeros((7, 8, 8, 3), np.uint8)
     figures.predictions_grid(photos, ODD, ODD[::-1], np.ones(7), "photos of 戴", Path("grid.png"))
     figures.groups([("2 photos", photos[:2], ODD[-2:])], Path("groups.png"))
@@ -77,15 +78,15 @@ def test_metrics_of_any_class_are_recorded(tmp_path):
     names = [*ODD, "a/b", "a//b", "../x", "/", ".", "a "]
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     with tracking.quiet(), mlflow.start_run() as run:
-        mlflow.log_metrics(tracking.numbers({"test": {"per_class": {name: {"f1": 0.5} for name in names}}}))
+        mlflow.log_metrics(tracking.flatten({"test": {name: {"f1": 0.5} for name in names}}))
         mlflow.log_params(tracking.flatten({"survey": {"classes": {name: [] for name in names}}}))
     found = mlflow.get_run(run.info.run_id).data
     assert len(found.metrics) == len(found.params) == len(names)
 
 
 def test_metrics_whose_names_would_be_one_are_all_kept():
-    metrics = {"(a)": {"f1": 1}, "[a]": {"f1": 2}, "_a_": 3, "mask (worn)": 4}
-    assert tracking.numbers(metrics) == {"_a_.f1": 1, "_a__.f1": 2, "_a___": 3, "mask _worn_": 4}
+    named = {"(a)": {"f1": 1}, "[a]": {"f1": 2}, "_a_": 3, "mask (worn)": 4}
+    assert tracking.flatten(named) == {"_a_.f1": 1, "_a__.f1": 2, "_a___": 3, "mask _worn_": 4}
 
 
 def test_a_table_of_the_card_keeps_its_columns():
@@ -111,7 +112,7 @@ def test_a_pipeline_runs_with_classes_of_any_name(tmp_path):
     said = shell("dvc", "repro", cwd=folder)
     assert "warning" not in said
     assert set((folder / "models/labels.txt").read_text().splitlines()) == set(ODD)
-    assert set(json.loads((folder / "metrics/test.json").read_text())["per_class"]) == set(ODD)
-    assert set(json.loads((folder / "metrics/data.json").read_text())["faces"]["train"]) == set(ODD)
+    assert set(read_csv(folder / "metrics/classification_report.csv")["class"]) == set(ODD)
+    assert set(json.loads((folder / "metrics/data_details.json").read_text())["faces"]["train"]) == set(ODD)
     assert yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["export"]
     assert (folder / "mlflow.db").is_file()
