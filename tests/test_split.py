@@ -220,7 +220,9 @@ def test_what_the_data_is_is_counted():
     pairs = pd.read_csv("pairs.csv", keep_default_na=False)
     searched, sampled = pairs[pairs.step == "search"], pairs[pairs.step == "sample"]
     assert near["pairs"]["identical"] == 8
-    assert {"re-encoded": 22, "mirrored": 7}.items() <= near["pairs"].items()
+    assert near["pairs"]["mirrored"] == 7
+    assert near["pairs"]["re-encoded"] >= 22
+    assert data["groups_across_labels"] >= 4  # of seven, whose lower face is under a pasted mask
     assert sum(near["pairs"].values()) == (searched.kind != "").sum() <= near["compared"] == len(searched)
     assert data["groups"] <= 135 - 8 - 22 - 7
     assert near["across_splits"]["ungrouped"] > near["across_splits"]["grouped"] == 0
