@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
@@ -154,6 +153,8 @@ def remaining(sample: pd.DataFrame, test_photos: int) -> dict[str, Any]:
     """
     if sample.empty:
         return {}
+    from scipy.stats import binomtest
+
     found = int((sample.kind != "").sum())
     interval = binomtest(found, len(sample)).proportion_ci(CONFIDENCE)
     return {
