@@ -80,7 +80,7 @@ def write_params(folder: Path, name: str | None = None, **changes) -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     tiny = TINY
     if name:
-        preset.merge(content, preset.load(name, ROOT / "presets"))
+        preset.merge(content, json.loads(json.dumps(preset.load(name, ROOT / "presets"))))
         tiny = {key: value for key, value in TINY.items() if key != "datasets"}
     content = changed(content, deepcopy(tiny) | {key.replace("__", "."): value for key, value in changes.items()})
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
