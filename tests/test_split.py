@@ -107,6 +107,7 @@ def test_every_photo_is_in_the_manifest_or_in_the_rejects():
     assert dict(zip(rejects.member, rejects.reason, strict=True)) == {
         "elsewhere/1.png": "in no folder that survey.classes names",
         "with_mask/broken.jpg": "not an image",
+        "with_mask/notes.txt": "not an image",
     }
 
 
@@ -243,7 +244,7 @@ def test_what_may_remain_has_an_exact_interval(found, low, high):
     sample = pd.DataFrame({"kind": ["turned"] * found + [""] * (500 - found)})
     left = remaining(sample, 400)
     assert (left["sampled"], left["found"], left["low"], left["high"]) == (500, found, low, high)
-    assert left["test_photos_at_most"] == pytest.approx(400 * high, abs=0.05)
+    assert left["test_photos_at_most"] == pytest.approx(400 * high, abs=0.1)
 
 
 @pytest.mark.parametrize("policy", ["drop", "keep"])
