@@ -510,7 +510,7 @@ def test_a_summary_says_what_scikit_learn_says(drawn):
     )
     expected = {
         "accuracy": sklearn_metrics.accuracy_score(labels, predicted),
-        "balanced_accuracy": recall, "precision": precision, "recall": recall, "f1": f1,
+        "balanced_accuracy": recall, "precision": precision, "f1": f1,
     }  # fmt: skip
     assert ours == pytest.approx(expected)
 

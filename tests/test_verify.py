@@ -32,7 +32,7 @@ def verified(folder: Path, temporary: Path) -> subprocess.CompletedProcess:
     done = subprocess.run(
         [sys.executable, "-m", "facemask.experiments.verify"],
         cwd=folder,
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
