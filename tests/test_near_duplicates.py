@@ -177,7 +177,7 @@ def test_the_features_of_a_mirror_image_are_the_mirrored_features(faces):
             others = seen[seen["code"] == feature["code"]]
             turned = np.abs((float(feature["angle"]) - others["angle"].astype(float) + 180) % 360 - 180)
             placed.append(bool(((np.abs(float(feature["x"]) - others["x"].astype(float)) < 0.2) & (turned < 1)).any()))
-        assert np.mean(placed) > 0.9
+        assert np.mean(placed) > 0.8
 
 
 def test_features_do_not_depend_on_how_many_threads_opencv_has(faces):
