@@ -190,3 +190,25 @@ def test_scenes_without_a_usable_face_are_one_line_that_says_what_was_marked():
     scenes = [("1.png", encoded(scene(1), "PNG")), ("1.xml", marked(("face_mask", 0, 0, 99, 99)))]
     with pytest.raises(AssertionError, match=r"no marked face can be used \(1 of another class; .*'face_mask'\)"):
         survey(scenes)
+
+
+def test_near_duplicates_depend_neither_on_names_nor_on_the_number_of_threads(monkeypatch):
+    drawn = [synthetic.draw_face(np.random.default_rng([4, number]), "with_mask", 96) for number in range(12)]
+    contents = [encoded(face) for face in drawn]
+    contents += [encoded(face.rotate(10)) for face in drawn[:6]] + [
+        encoded(face.crop((5, 9, 90, 94))) for face in drawn
+    ]
+    results = []
+    for threads, names in (("1", range(30)), ("2", reversed(range(30)))):
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", threads)
+        members = [(f"with_mask/{name:02d}.jpg", content) for name, content in zip(names, contents, strict=True)]
+        faces, _ = survey(sorted(members))
+        pairs = pd.read_csv("pairs.csv", keep_default_na=False)
+        digest = dict(zip(faces.member, faces.sha256, strict=True))
+        named = pairs.assign(left=pairs.left_member.map(digest), right=pairs.right_member.map(digest))
+        results.append((
+            sorted(zip(faces.sha256, faces.group, strict=True)),
+            named[["step", "kind", "correlation", "left", "right"]].to_numpy().tolist(),
+        ))  # fmt: skip
+    assert results[0] == results[1]
+    assert len({group for _, group in results[0][0]}) == 12
