@@ -11,7 +11,9 @@ import time
 import numpy as np
 from PIL import Image
 
-from facemask.data.near_duplicates import align, candidates, compare, features, grey, kind
+from facemask.data.near_duplicates import candidates
+from facemask.data.near_duplicates.features import extract, grey
+from facemask.data.near_duplicates.verification import align, compare, kind
 
 SIZES = (1_000, 5_000, 20_000, 100_000)
 COMPARED = 1_000  # candidates, of which the time of all is estimated
@@ -34,10 +36,10 @@ def main() -> None:
     found, described = [], 0.0
     for count in sorted(sizes):
         start = time.process_time()
-        found += [features(cloud(number)) for number in range(len(found), count)]
+        found += [extract(cloud(number)) for number in range(len(found), count)]
         described += time.process_time() - start
         start = time.process_time()
-        pairs = candidates(found)
+        pairs = candidates.find(found)
         searched = time.process_time() - start
         start = time.process_time()
         for left, right, _ in pairs[:: -(-len(pairs) // COMPARED)].tolist():

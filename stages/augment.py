@@ -13,14 +13,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from facemask.core import cli, params
+from facemask.core import cli, parallel, params
 from facemask.core.files import read_csv, replacing
 from facemask.core.params import Section, Seed, Side
 from facemask.data import images, shards
 from facemask.data.archive import Archive, by_dataset
 from facemask.data.augmentation import Augment, alter
 from facemask.data.boxes import from_columns
-from facemask.engines import parallel
 from facemask.evaluation import figures
 
 FACES_A_TASK = 64

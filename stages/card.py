@@ -135,8 +135,9 @@ def amounts(data: dict[str, Any], method: str) -> str:
             f"{left['low']:.2%} to {left['high']:.2%} of all ({INTERVAL}), or at most "
             f"{left['test_photos_at_most']:g} of the test photos."
         )
-    for name, count in near["of_training"].items():
-        lines.append(f"{count:,} photos of {name} are near-duplicates of photos trained on.")
+    for name, count in near["left_out"].items():
+        if count:
+            lines.append(f"{count:,} faces of {name} are left out: near-duplicates of faces in another split.")
     return faces + "\n\n" + "\n".join(f"- {line}" for line in lines)
 
 

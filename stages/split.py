@@ -43,22 +43,22 @@ def given_split(member: str) -> str | None:
     return next((SPLIT_FOLDERS[folder] for folder in folders if folder in SPLIT_FOLDERS), None)
 
 
-def assign(faces: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.Series:
-    """Deal groups to splits so that each split gets its share of every class.
+def assign(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Series:
+    """Stratified group split: every split gets its fraction of every class, and no group is in two splits.
 
-    Every group, the largest first, goes where its classes are furthest behind their share. The
+    Every group, the largest first, goes where its classes are furthest below their fraction. The
     result depends on the seed and the faces, not on their order. Returns the split of every face.
     """
     groups = pd.crosstab(faces.group, faces.label).sort_index()
     groups = groups.iloc[np.random.default_rng(seed).permutation(len(groups))]
     groups = groups.loc[groups.sum(axis=1).sort_values(ascending=False, kind="stable").index]
-    names, targets = list(shares), np.array(list(shares.values()))[:, None]
+    names, targets = list(fractions), np.array(list(fractions.values()))[:, None]
     totals = groups.sum().to_numpy()
     counts = np.zeros((len(names), len(totals)))
     chosen = {}
     for group, faces_of_class in zip(groups.index, groups.to_numpy(), strict=True):
-        behind = targets * (counts.sum(axis=0) + faces_of_class) - counts
-        split = int(np.argmax(behind @ (faces_of_class / totals)))
+        below = targets * (counts.sum(axis=0) + faces_of_class) - counts
+        split = int(np.argmax(below @ (faces_of_class / totals)))
         counts[split] += faces_of_class
         chosen[group] = names[split]
     return faces.group.map(chosen)
@@ -70,7 +70,7 @@ def leaked(faces: pd.DataFrame) -> pd.Series:
     return order < order.groupby(faces.group).transform("max")
 
 
-def deal(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, int]:
+def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, int]:
     """Give every face of the dataset its split.
 
     Returns
@@ -92,28 +92,35 @@ def deal(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, in
             )
         leaks = leaked(faces)
         return (faces[~leaks] if split.leaked == "drop" else faces), int(leaks.sum())
-    shares = {"train": split.train, "validation": split.validation, "test": split.test}
+    fractions = {"train": split.train, "validation": split.validation, "test": split.test}
     alone = faces.assign(group=[f"{face.group}{face.sha256}{face.Index}" for face in faces.itertuples()])
-    leaks = leaked(faces.assign(split=assign(alone, shares, seed)))
-    return faces.assign(split=assign(faces, shares, seed)), int(leaks.sum())
+    leaks = leaked(faces.assign(split=assign(alone, fractions, seed)))
+    return faces.assign(split=assign(faces, fractions, seed)), int(leaks.sum())
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
     """Give every face its split: an external test set is a split by itself.
 
-    Of a dataset that is trained on as a whole, near-duplicates of validation and test faces are left out. Returns and
-    raises what `deal` does, and stops if an external test set is empty.
+    Of a dataset that is trained on as a whole, near-duplicates of validation and test faces are left out; of an
+    external test set, those of training and validation faces. Returns and raises what `divide` does, and stops if
+    nothing of an external test set is left.
     """
     uses = faces.dataset.map({name: dataset.use for name, dataset in datasets.items()})
-    divided, leaks = deal(faces[uses == "split"], split, seed)
+    divided, leaks = divide(faces[uses == "split"], split, seed)
     held_out = set(divided.group[divided.split != "train"])
     added = faces[uses == "train"]
     parts = [divided, added[~added.group.isin(held_out)].assign(split="train")]
+    seen = {group for part in parts for group in part.group[part.split != "test"]}
     for name in (name for name, dataset in datasets.items() if dataset.use == "test"):
         part = faces[faces.dataset == name]
         if part.empty:
             raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
-        parts.append(part.assign(split=name))
+        if part.group.isin(seen).all():
+            raise UserError(
+                f"datasets.{name}: all of its faces are near-duplicates of the training or validation split; "
+                "an external test set is of another source"
+            )
+        parts.append(part[~part.group.isin(seen)].assign(split=name))
     return pd.concat(parts), leaks
 
 
@@ -131,7 +138,7 @@ def check(faces: pd.DataFrame, classes: list[str]) -> None:
                 found = int((faces.label == label).sum())
                 raise UserError(
                     f"class {label} has {found} photos, none of them in {split}; "
-                    "give more photos, larger shares, or take the class out of survey.classes"
+                    "give more photos, larger fractions, or take the class out of survey.classes"
                 )
 
 
@@ -167,12 +174,16 @@ def remaining(sample: pd.DataFrame, test_photos: int) -> dict[str, Any]:
 
 
 def amounts(
-    own: pd.DataFrame, manifest: pd.DataFrame, rejects: pd.DataFrame, pairs: pd.DataFrame, leaks: int
+    faces: pd.DataFrame,
+    manifest: pd.DataFrame,
+    rejects: pd.DataFrame,
+    pairs: pd.DataFrame,
+    datasets: dict[str, Dataset],
+    leaks: int,
 ) -> dict[str, Any]:
     """What the data is: counts by split and class, rejects, groups, and what is known of near-duplicates."""
+    own = faces[faces.dataset.isin([name for name, dataset in datasets.items() if dataset.use == "split"])]
     photos = own.drop_duplicates(["dataset", "member"])
-    trained_on = set(manifest.group[manifest.split == "train"])
-    tests = [name for name in manifest.split.unique() if name not in SPLITS]
     verified = pairs[(pairs.step == "search") & (pairs.kind != "")]
     test_photos = manifest[manifest.split == "test"].drop_duplicates(["dataset", "member"])
     return {
@@ -191,8 +202,8 @@ def amounts(
                 "ungrouped": leaks,
                 "grouped": int(leaked(manifest[manifest.split.isin(SPLITS)]).sum()),
             },
-            "of_training": {
-                name: int(manifest.group[manifest.split == name].isin(trained_on).sum()) for name in sorted(tests)
+            "left_out": {
+                name: int((faces.dataset == name).sum() - (manifest.dataset == name).sum()) for name in sorted(datasets)
             },
             "remaining": remaining(pairs[pairs.step == "sample"], len(test_photos)),
         },
@@ -204,14 +215,14 @@ def main(faces: Path, rejects: Path, pairs: Path, manifest: Path, headlines: Pat
     found, refused, compared = (read_csv(file) for file in (faces, rejects, pairs))
     placed, leaks = place(found, settings.datasets, settings.split, settings.seed)
     check(placed, list(settings.survey.classes))
-    divided = [name for name, dataset in settings.datasets.items() if dataset.use == "split"]
-    amount = amounts(found[found.dataset.isin(divided)], placed, refused, compared, leaks)
+    amount = amounts(found, placed, refused, compared, settings.datasets, leaks)
     write_csv(manifest, placed)
     write_json(headlines, {"faces": len(placed), "groups": placed.group.nunique(), "rejects": len(refused)})
     write_json(details, amount)
     parts = ", ".join(f"{len(part):,} {name}" for name, part in placed.groupby("split", sort=False))
     crossing = "have" if settings.split.method == "given" else "would have, split photo by photo,"
-    return f"{parts}; {leaks:,} faces {crossing} a near-duplicate in a later split"
+    left_out = sum(amount["near_duplicates"]["left_out"].values())
+    return f"{parts}; {leaks:,} faces {crossing} a near-duplicate in a later split; {left_out:,} are left out for one"
 
 
 if __name__ == "__main__":

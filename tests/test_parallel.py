@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from facemask.engines import parallel
+from facemask.core import parallel
 
 
 def test_results_come_in_the_order_of_the_items_whatever_takes_longest():

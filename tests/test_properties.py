@@ -25,10 +25,11 @@ from sklearn import metrics as sklearn_metrics
 from facemask.core.errors import UserError
 from facemask.core.files import write_json
 from facemask.core.params import Section
-from facemask.data import near_duplicates
 from facemask.data.archive import Archive
 from facemask.data.augmentation import Augment, alter
 from facemask.data.faces import simple
+from facemask.data.near_duplicates import candidates, features
+from facemask.data.near_duplicates.search import connected
 from facemask.data.sources.synthetic import Synthetic
 from facemask.data.splits import SPLITS, Split
 from facemask.evaluation import decision, metrics
@@ -40,7 +41,7 @@ ASCII = st.characters(min_codepoint=32, max_codepoint=126)
 NUMBERS = {"min_value": -1e6, "max_value": 1e6}
 
 
-# --- params: drawn from the types and the limits that params.py declares
+# --- params: example from the types and the limits that params.py declares
 
 
 def limits(notes: Iterable[Any]) -> dict[str, Any]:
@@ -74,7 +75,14 @@ def valid(kind: Any, notes: Iterable[Any] = ()) -> st.SearchStrategy:
             return st.integers(allowed.get("ge", -(10**6)), min(allowed.get("le", 10**6), allowed.get("lt", 10**6) - 1))
         case found if found is float:
             low, high = allowed.get("ge", allowed.get("gt")), allowed.get("le", allowed.get("lt"))
-            return st.floats(low, high, exclude_min="gt" in allowed, exclude_max="lt" in allowed, allow_infinity=False)
+            return st.floats(
+                low,
+                high,
+                exclude_min="gt" in allowed,
+                exclude_max="lt" in allowed,
+                allow_infinity=False,
+                allow_nan=False,
+            )
         case found if "pattern" in allowed:
             return st.from_regex(allowed["pattern"].replace("$", r"\Z"), alphabet=ASCII)
         case found:
@@ -94,8 +102,8 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     tree = draw(valid(Params))
     tree["datasets"] = {name: one for name, one in tree["datasets"].items() if name not in SPLITS}
     assume(any(one["use"] == "split" for one in tree["datasets"].values()))
-    shares = draw(st.tuples(*[st.integers(1, 98)] * len(SPLITS)))
-    tree["split"] |= {name: share / sum(shares) for name, share in zip(SPLITS, shares, strict=True)}
+    fractions = draw(st.tuples(*[st.integers(1, 98)] * len(SPLITS)))
+    tree["split"] |= {name: fraction / sum(fractions) for name, fraction in zip(SPLITS, fractions, strict=True)}
     classes = st.dictionaries(st.text(min_size=1, max_size=8), st.lists(st.text()), min_size=2, max_size=3)
     tree["survey"]["classes"] = draw(classes.filter(told_apart))
     tree["decision"]["label"] = draw(st.sampled_from(list(tree["survey"]["classes"])))
@@ -231,7 +239,7 @@ def test_a_file_that_holds_no_params_is_refused_in_one_line(content):
 # --- split
 
 SHARES = st.tuples(*[st.integers(1, 98)] * len(SPLITS)).map(
-    lambda shares: {name: share / sum(shares) for name, share in zip(SPLITS, shares, strict=True)}
+    lambda fractions: {name: fraction / sum(fractions) for name, fraction in zip(SPLITS, fractions, strict=True)}
 )
 
 
@@ -254,22 +262,22 @@ def faces(draw: st.DrawFn, pure: bool = False, datasets: tuple[str, ...] = ("own
 
 @settings(max_examples=50)
 @given(faces(), SHARES, SEEDS, SEEDS)
-def test_groups_are_dealt_whole_all_of_them_and_in_no_order(table, shares, seed, order):
-    chosen = assign(table, shares, seed)
+def test_groups_are_assigned_whole_and_their_order_does_not_matter(table, fractions, seed, order):
+    chosen = assign(table, fractions, seed)
     assert chosen.index.equals(table.index)
     assert chosen.isin(SPLITS).all()
     assert len(set(zip(table.group, chosen, strict=True))) == table.group.nunique()
-    shuffled = assign(table.sample(frac=1, random_state=order), shares, seed)
+    shuffled = assign(table.sample(frac=1, random_state=order), fractions, seed)
     assert shuffled.sort_index().equals(chosen)
 
 
 @settings(max_examples=50)
 @given(faces(pure=True), SHARES, SEEDS)
-def test_every_class_is_split_as_asked_to_within_its_largest_group(table, shares, seed):
+def test_every_class_is_split_as_asked_to_within_its_largest_group(table, fractions, seed):
     """No split gets a group too much, so none can lack more than the groups that the two others have too much."""
-    counts = pd.crosstab(table.label, assign(table, shares, seed)).reindex(columns=SPLITS, fill_value=0)
+    counts = pd.crosstab(table.label, assign(table, fractions, seed)).reindex(columns=SPLITS, fill_value=0)
     largest = table.groupby(["label", "group"]).size().groupby("label").max()
-    ahead = counts.sub(np.outer(counts.sum(axis=1), list(shares.values())))
+    ahead = counts.sub(np.outer(counts.sum(axis=1), list(fractions.values())))
     assert (ahead.max(axis=1) <= largest + 1e-9).all()
     assert (ahead.min(axis=1) >= -2 * largest - 1e-9).all()
 
@@ -282,16 +290,22 @@ DATASETS = {
 
 @settings(max_examples=50)
 @given(faces(datasets=tuple(DATASETS)), SHARES, st.sampled_from(["random", "given"]), SEEDS)
-def test_nothing_is_tested_on_what_it_was_trained_on(table, shares, method, seed):
+def test_nothing_is_tested_on_what_it_was_trained_on(table, fractions, method, seed):
     datasets = {name: dataset for name, dataset in DATASETS.items() if name in set(table.dataset)}
-    manifest, _ = place(table, datasets, Split(method=method, leaked="drop", **shares), seed)
+    try:
+        manifest, _ = place(table, datasets, Split(method=method, leaked="drop", **fractions), seed)
+    except UserError as error:
+        assert "datasets.scenes: all of its faces are near-duplicates" in str(error)
+        return
     own, more = manifest[manifest.dataset == "own"], manifest[manifest.dataset == "more"]
     assert len(own[["group", "split"]].drop_duplicates()) == own.group.nunique()
     assert set(own.group) == set(table.group[table.dataset == "own"])
     assert (more.split == "train").all()
     held_out = set(own.group[own.split != "train"])
     assert set(more.member) == set(table.member[(table.dataset == "more") & ~table.group.isin(held_out)])
-    assert set(manifest.member[manifest.split == "scenes"]) == set(table.member[table.dataset == "scenes"])
+    seen = set(manifest.group[manifest.split.isin(["train", "validation"])])
+    external = table[table.dataset == "scenes"]
+    assert set(manifest.member[manifest.split == "scenes"]) == set(external.member[~external.group.isin(seen)])
 
 
 # --- archives
@@ -396,7 +410,7 @@ def test_groups_hold_chains_of_pairs_and_nothing_else(known):
         expected[left, right] = expected[right, left] = True
     for _ in range(count):
         expected = expected @ expected
-    numbers = near_duplicates.groups(count, np.array(pairs, int).reshape(-1, 2))
+    numbers = connected(count, np.array(pairs, int).reshape(-1, 2))
     assert (together(numbers) == expected).all()
 
 
@@ -404,12 +418,13 @@ def test_groups_hold_chains_of_pairs_and_nothing_else(known):
 def local_features(draw: st.DrawFn) -> list[np.ndarray]:
     """Those of a few photos, some of which share some, as they are or mirrored."""
     rng = np.random.default_rng(draw(SEEDS))
-    base = np.zeros(12, near_duplicates.FEATURE)
+    base = np.zeros(12, features.FEATURE)
     base["code"] = rng.integers(0, 2**64, len(base), np.uint64)
     base["angle"] = rng.uniform(0, 360, len(base))
+    base["size"] = rng.uniform(2, 40, len(base))
     photos = []
     for shared, flip in draw(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=6)):
-        photo = near_duplicates.mirrored(base) if flip else base.copy()
+        photo = features.mirrored(base) if flip else base.copy()
         photo["code"][shared:] = rng.integers(0, 2**64, len(base) - shared, np.uint64)
         photos.append(photo)
     return photos
@@ -417,18 +432,25 @@ def local_features(draw: st.DrawFn) -> list[np.ndarray]:
 
 def compared_one_by_one(photos: list[np.ndarray]) -> set[tuple[int, int, int]]:
     """The candidates by their definition: every pair, every feature."""
-    mask = np.uint64(2**near_duplicates.KEY - 1)
+
+    def keys(photo: np.ndarray) -> np.ndarray:
+        return np.stack([photo["code"], photo["code"] >> np.uint64(32)]) & np.uint64(2**candidates.LEAST_BITS - 1)
+
+    entries = collections.Counter(key for photo in photos for key in keys(photo).ravel().tolist())
     found = set()
     for right, left in itertools.product(range(len(photos)), repeat=2):
-        for flip, other in enumerate((photos[right], near_duplicates.mirrored(photos[right]))):
+        for flip, other in enumerate((photos[right], features.mirrored(photos[right]))):
             votes = collections.Counter()
-            for one, two in itertools.product(photos[left], other):
-                turned = float(np.float32(two["angle"]) - np.float32(one["angle"]))
-                equal = sum(one["code"] >> half & mask == two["code"] >> half & mask for half in np.uint64([0, 32]))
-                for shift in (0, 1):
-                    sector = math.floor(turned * near_duplicates.SECTORS / 360 + shift / 2) % near_duplicates.SECTORS
-                    votes[shift, sector] += equal
-            if left < right and max(votes.values()) >= near_duplicates.SHARED:
+            for one, two in itertools.product(range(len(photos[left])), range(len(other))):
+                here, there = photos[left][one], other[two]
+                turned = float(np.float32(there["angle"]) - np.float32(here["angle"]))
+                scaled = float(np.float32(np.log2(there["size"])) - np.float32(np.log2(here["size"])))
+                equal = [a for a, b in zip(keys(here), keys(there), strict=True) if a == b]
+                count = sum(2 if entries[int(key)] <= candidates.RARE else 1 for key in equal)
+                for shift, half in itertools.product((0, 0.5), repeat=2):
+                    sector = math.floor(turned * candidates.SECTORS / 360 + shift) % candidates.SECTORS
+                    votes[shift, half, sector, math.floor(scaled + half)] += count
+            if left < right and max(votes.values()) >= candidates.SHARED:
                 found.add((left, right, flip))
     return found
 
@@ -436,10 +458,10 @@ def compared_one_by_one(photos: list[np.ndarray]) -> set[tuple[int, int, int]]:
 @settings(max_examples=25)
 @given(local_features())
 def test_candidates_are_found_as_if_every_pair_was_compared(photos):
-    pairs, expected = near_duplicates.candidates(photos), compared_one_by_one(photos)
+    pairs, expected = candidates.find(photos), compared_one_by_one(photos)
     assert set(map(tuple, pairs.tolist())) <= expected
     found, wanted = (
-        together(near_duplicates.groups(len(photos), some[:, :2]))
+        together(connected(len(photos), some[:, :2]))
         for some in (pairs, np.array(sorted(expected), int).reshape(-1, 3))
     )
     assert (found == wanted).all()
@@ -449,15 +471,15 @@ def test_candidates_are_found_as_if_every_pair_was_compared(photos):
 @given(local_features(), SEEDS)
 def test_what_is_verified_does_not_depend_on_which_photo_is_left(photos, seed):
     order = np.random.default_rng(seed).permutation(len(photos))
-    pairs = near_duplicates.candidates(photos)
-    again = near_duplicates.candidates([photos[index] for index in order])
-    numbers = near_duplicates.groups(len(photos), pairs[:, :2])
-    assert (together(numbers[order]) == together(near_duplicates.groups(len(photos), again[:, :2]))).all()
+    pairs = candidates.find(photos)
+    again = candidates.find([photos[index] for index in order])
+    numbers = connected(len(photos), pairs[:, :2])
+    assert (together(numbers[order]) == together(connected(len(photos), again[:, :2]))).all()
 
 
 # --- scores
 
-SHARE = st.floats(0, 1, exclude_min=True)
+FRACTION = st.floats(0, 1, exclude_min=True)
 
 
 @st.composite
@@ -470,10 +492,10 @@ def judged(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draw(index), np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True), draw(index)
 
 
-@given(judged(), SHARE, st.sampled_from([np.float32, np.float64]))
+@given(judged(), FRACTION, st.sampled_from([np.float32, np.float64]))
 @example((np.array([0]), np.array([[0.1234567, 0.8765433]]), np.array([0])), 1.0, np.float64)
-def test_a_threshold_finds_its_share_of_what_it_was_read_from_also_when_read_back(drawn, recall, dtype):
-    labels, probabilities, _ = drawn
+def test_a_threshold_finds_its_fraction_of_what_it_was_read_from_also_when_read_back(example, recall, dtype):
+    labels, probabilities, _ = example
     probabilities, positive = probabilities.astype(dtype), labels == 0
     assume(positive.any())
     threshold = decision.threshold_for(positive, probabilities[:, 0], recall)
@@ -487,8 +509,8 @@ def test_a_threshold_finds_its_share_of_what_it_was_read_from_also_when_read_bac
 
 
 @given(judged(), st.none() | st.floats(0, 1))
-def test_a_decision_is_the_likeliest_class_that_the_threshold_leaves(drawn, threshold):
-    _, probabilities, _ = drawn
+def test_a_decision_is_the_argmax_that_the_threshold_leaves(example, threshold):
+    _, probabilities, _ = example
     classes = [f"class {index}" for index in range(probabilities.shape[1])]
     decided = decision.decide(probabilities, classes, "class 0", threshold)
     rows = np.arange(len(probabilities))
@@ -501,8 +523,8 @@ def test_a_decision_is_the_likeliest_class_that_the_threshold_leaves(drawn, thre
 
 
 @given(judged())
-def test_a_summary_says_what_scikit_learn_says(drawn):
-    labels, probabilities, predicted = drawn
+def test_a_summary_says_what_scikit_learn_says(example):
+    labels, probabilities, predicted = example
     classes = range(probabilities.shape[1])
     ours = metrics.summary(sklearn_metrics.confusion_matrix(labels, predicted, labels=classes))
     precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(
@@ -517,8 +539,8 @@ def test_a_summary_says_what_scikit_learn_says(drawn):
 
 @settings(max_examples=20)
 @given(judged(), SEEDS)
-def test_the_headline_is_the_summary_and_lies_in_its_interval(drawn, seed):
-    labels, probabilities, predicted = drawn
+def test_the_headline_is_the_summary_and_lies_in_its_interval(example, seed):
+    labels, probabilities, predicted = example
     assume(len(np.unique(labels)) > 1)
     names = [f"class {index}" for index in range(probabilities.shape[1])]
     result = metrics.score(labels, probabilities, predicted, np.arange(len(labels)), names, seed)

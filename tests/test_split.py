@@ -1,4 +1,4 @@
-"""split: every photo in one place, each class in its share, no copy on both sides."""
+"""split: every photo in one place, each class in its fraction, no near-duplicate on both sides."""
 
 import io
 import json
@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from facemask.core.errors import UserError
 from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
-from stages.split import amounts, assign, deal, given_split, leaked, place, remaining
+from stages.split import amounts, assign, divide, given_split, leaked, place, remaining
 
 NO_PAIRS = pd.DataFrame({"step": [], "kind": []})
-SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
 def photo(number: int, kind: str = "PNG") -> bytes:
@@ -65,37 +65,37 @@ def three_classes(count: int) -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("shares", [SHARES, {"train": 0.7, "validation": 0.06, "test": 0.24}])
-def test_every_class_gets_its_share_of_every_split(seed, shares):
+@pytest.mark.parametrize("fractions", [FRACTIONS, {"train": 0.7, "validation": 0.06, "test": 0.24}])
+def test_every_class_gets_its_fraction_of_every_split(seed, fractions):
     photos = table({"a": 200, "b": 50, "c": 1000})
-    photos["split"] = assign(photos, shares, seed)
+    photos["split"] = assign(photos, fractions, seed)
     for label, members in photos.groupby("label"):
-        for name, share in shares.items():
-            assert abs((members.split == name).sum() - share * len(members)) <= 1, (label, name)
+        for name, fraction in fractions.items():
+            assert abs((members.split == name).sum() - fraction * len(members)) <= 1, (label, name)
 
 
 def test_the_order_of_the_photos_does_not_matter_and_the_seed_does():
     photos = table({"a": 60, "b": 40})
     shuffled = photos.sample(frac=1, random_state=0)
-    assert assign(photos, SHARES, 1).equals(assign(shuffled, SHARES, 1).sort_index())
-    assert not assign(photos, SHARES, 1).equals(assign(photos, SHARES, 2))
+    assert assign(photos, FRACTIONS, 1).equals(assign(shuffled, FRACTIONS, 1).sort_index())
+    assert not assign(photos, FRACTIONS, 1).equals(assign(photos, FRACTIONS, 2))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_group_never_spans_two_splits(seed):
     photos = table({"a": 300, "b": 300})
     photos["group"] = [f"g{n % 97}" for n in range(len(photos))]
-    photos["split"] = assign(photos, SHARES, seed)
+    photos["split"] = assign(photos, FRACTIONS, seed)
     assert photos.groupby("group").split.nunique().max() == 1
-    assert set(photos.split) == set(SHARES)
+    assert set(photos.split) == set(FRACTIONS)
 
 
-def test_exact_copies_are_one_group():
+def test_identical_files_are_one_group():
     members = three_classes(20) + [(f"with_mask/copy {n}.png", photo(5)) for n in range(6)]
     manifest = split(members)
-    copies = manifest[manifest.sha256 == manifest.sha256[manifest.member == "with_mask/005.png"].item()]
-    assert len(copies) == 7
-    assert copies.group.nunique() == copies.split.nunique() == 1
+    duplicates = manifest[manifest.sha256 == manifest.sha256[manifest.member == "with_mask/005.png"].item()]
+    assert len(duplicates) == 7
+    assert duplicates.group.nunique() == duplicates.split.nunique() == 1
 
 
 def test_every_photo_is_in_the_manifest_or_in_the_rejects():
@@ -157,7 +157,7 @@ def test_the_outermost_split_folder_counts():
     assert given_split("faces/1.jpg") is None
 
 
-# --- copies
+# --- near-duplicates
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **settings) -> bytes:
@@ -184,7 +184,7 @@ COPIES = {
 }
 
 
-def with_copies(kinds: dict = COPIES) -> list[tuple[str, bytes]]:
+def with_near_duplicates(kinds: dict = COPIES) -> list[tuple[str, bytes]]:
     """Ninety faces; every second one has a copy of some kind, which for a pasted mask has the other label."""
     members = []
     for number in range(90):
@@ -202,19 +202,19 @@ TWO_CLASSES = {"survey__classes": {"with_mask": [], "without_mask": []}, "decisi
 
 
 def test_no_copy_of_any_kind_spans_two_splits_on_any_seed_and_a_random_split_leaks():
-    split(with_copies(), **TWO_CLASSES)
+    split(with_near_duplicates(), **TWO_CLASSES)
     faces = pd.read_csv("faces.csv", dtype={"group": str})
     faces["original"] = faces.member.str.extract(r"(\d+)\.jpg")[0]
     settings = load_params().split
     for seed in range(30):
-        dealt, leaks = deal(faces, settings, seed)
-        assert dealt.groupby("original").split.nunique().max() == 1
+        divided, leaks = divide(faces, settings, seed)
+        assert divided.groupby("original").split.nunique().max() == 1
         assert leaks > 0
-        assert not leaked(dealt).any()
+        assert not leaked(divided).any()
 
 
 def test_what_the_data_is_is_counted():
-    split(with_copies(), **TWO_CLASSES)
+    split(with_near_duplicates(), **TWO_CLASSES)
     data = json.loads(Path("data.json").read_text())
     assert data["photos"] == 135
     near = data["near_duplicates"]
@@ -234,7 +234,7 @@ def test_what_the_data_is_is_counted():
 
 
 def test_if_only_identical_files_count_nothing_else_is_compared():
-    split(with_copies(), survey__near_duplicates=1.0, **TWO_CLASSES)
+    split(with_near_duplicates(), survey__near_duplicates=1.0, **TWO_CLASSES)
     near = json.loads(Path("data.json").read_text())["near_duplicates"]
     assert (near["pairs"], near["compared"], near["remaining"]) == ({"identical": 8}, 8, {})
 
@@ -248,7 +248,7 @@ def test_what_may_remain_has_an_exact_interval(found, low, high):
 
 
 @pytest.mark.parametrize("policy", ["drop", "keep"])
-def test_copies_across_given_splits_are_counted_and_dropped_from_training_if_asked(policy):
+def test_near_duplicates_across_given_splits_are_counted_and_dropped_from_training_if_asked(policy):
     classes = ("with_mask", "without_mask")
     members = [
         (f"{folder}/{label}/{n}.png", photo(zlib.crc32(f"{folder}{label}{n}".encode())))
@@ -271,45 +271,59 @@ def test_a_photo_outside_the_given_folders_is_one_line():
     assert "is in no train, validation or test folder; move it, or set split.method: random" in done.stderr
 
 
-def drawn(use: str) -> dict[str, object]:
+def synthetic_faces(use: str) -> dict[str, object]:
     return {"use": use, "source": "synthetic", "images": 30, "size": 40}
 
 
-def test_other_datasets_are_a_split_each_or_join_training_but_for_copies_of_the_exam():
+def test_other_datasets_are_a_split_each_or_join_training_but_for_near_duplicates_of_held_out_faces():
     own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
     others = pd.concat([
         table({"a": 30}).assign(dataset="more", sha256="y"),
-        table({"b": 20}).assign(dataset="exam", sha256="z"),
+        table({"b": 20}).assign(dataset="external", sha256="z", group=[f"z{n}" for n in range(20)]),
     ])  # fmt: skip
-    write_params(Path(), datasets=TINY["datasets"] | {"more": drawn("train"), "exam": drawn("test")})
+    write_params(
+        Path(), datasets=TINY["datasets"] | {"more": synthetic_faces("train"), "external": synthetic_faces("test")}
+    )
     settings = load_params()
     placed, _ = place(pd.concat([own, others]), settings.datasets, settings.split, 1)
-    assert (placed[placed.dataset == "exam"].split == "exam").all()
-    more, exam = placed[placed.dataset == "more"], placed[(placed.dataset == "synthetic") & (placed.split != "train")]
+    assert (placed[placed.dataset == "external"].split == "external").sum() == 20
+    more, own = (placed[placed.dataset == name] for name in ("more", "synthetic"))
     assert 0 < len(more) < 30
     assert (more.split == "train").all()
-    assert not set(more.group) & set(exam.group)
+    assert not set(more.group) & set(own.group[own.split != "train"])
 
 
-def test_photos_of_an_exam_that_are_copies_of_training_are_counted():
+def test_faces_of_an_external_test_set_that_are_near_duplicates_of_training_are_left_out_and_counted():
     own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
-    exam = table({"a": 30}).assign(dataset="exam", sha256="z")
-    write_params(Path(), datasets=TINY["datasets"] | {"exam": drawn("test")})
+    external = table({"a": 30}).assign(dataset="external", sha256="z")
+    write_params(Path(), datasets=TINY["datasets"] | {"external": synthetic_faces("test")})
     settings = load_params()
-    faces = pd.concat([own, exam])
+    faces = pd.concat([own, external])
     manifest, leaks = place(faces, settings.datasets, settings.split, 1)
-    data = amounts(own, manifest, pd.DataFrame({"kind": []}), NO_PAIRS, leaks)
-    taught = set(manifest.group[manifest.split == "train"])
-    near = data["near_duplicates"]["of_training"]
-    assert near == {"exam": sum(group in taught for group in exam.group)}
-    assert 0 < near["exam"] < 30
+    of_test = set(manifest.group[manifest.split == "test"])
+    kept = manifest[manifest.split == "external"]
+    assert 0 < len(kept) < 30
+    assert list(kept.group) == [group for group in external.group if group in of_test]
+    data = amounts(faces, manifest, pd.DataFrame({"kind": []}), NO_PAIRS, settings.datasets, leaks)
+    assert data["near_duplicates"]["left_out"] == {"external": 30 - len(kept), "synthetic": 0}
+    assert data["photos"] == 200
 
 
-def test_an_exam_without_a_usable_face_stops_in_one_line():
+def test_an_external_test_set_of_nothing_but_training_faces_stops_in_one_line():
     own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
-    write_params(Path(), datasets=TINY["datasets"] | {"exam": drawn("test")})
+    write_params(Path(), datasets=TINY["datasets"] | {"external": synthetic_faces("test")})
+    settings = load_params()
+    placed, _ = divide(own, settings.split, 1)
+    external = placed[placed.split == "train"].drop(columns="split").assign(dataset="external")
+    with pytest.raises(UserError, match=r"^datasets.external: all of its faces are near-duplicates of the training"):
+        place(pd.concat([own, external]), settings.datasets, settings.split, 1)
+
+
+def test_an_external_without_a_usable_face_stops_in_one_line():
+    own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
+    write_params(Path(), datasets=TINY["datasets"] | {"external": synthetic_faces("test")})
     settings = load_params()
     with pytest.raises(
-        UserError, match=r"^datasets.exam: none of its faces can be used; the list of rejects says why$"
+        UserError, match=r"^datasets.external: none of its faces can be used; the list of rejects says why$"
     ):
         place(own, settings.datasets, settings.split, 1)

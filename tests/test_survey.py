@@ -10,11 +10,11 @@ from test_split import encoded, photo
 
 from facemask.core.errors import UserError
 from facemask.data.archive import Archive, write_archive
-from facemask.data.faces import aliases_of, simple
+from facemask.data.faces import aliases_of, folder_class, simple
 from facemask.data.images import cut_out
-from facemask.data.pascal_voc import Box, parse
+from facemask.data.pascal_voc import Box, paired, parse
 from facemask.data.sources import synthetic
-from stages.survey import folder_class, paired, read
+from stages.survey import read
 
 
 @pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])
@@ -193,10 +193,10 @@ def test_scenes_without_a_usable_face_are_one_line_that_says_what_was_marked():
 
 
 def test_near_duplicates_depend_neither_on_names_nor_on_the_number_of_threads(monkeypatch):
-    drawn = [synthetic.draw_face(np.random.default_rng([4, number]), "with_mask", 96) for number in range(12)]
-    contents = [encoded(face) for face in drawn]
-    contents += [encoded(face.rotate(10)) for face in drawn[:6]] + [
-        encoded(face.crop((5, 9, 90, 94))) for face in drawn
+    faces = [synthetic.draw_face(np.random.default_rng([4, number]), "with_mask", 96) for number in range(12)]
+    contents = [encoded(face) for face in faces]
+    contents += [encoded(face.rotate(10)) for face in faces[:6]] + [
+        encoded(face.crop((5, 9, 90, 94))) for face in faces
     ]
     results = []
     for threads, names in (("1", range(30)), ("2", reversed(range(30)))):

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -52,3 +53,9 @@ class Survey(Section):
                 raise ValueError(f"classes: {label!r} is no name; give one that can be seen, on one line")
         aliases_of(self.classes)
         return self
+
+
+def folder_class(member: str, aliases: dict[str, str]) -> str | None:
+    """The class of the innermost folder that names one."""
+    folders = PurePosixPath(member).parent.parts
+    return next((aliases[simple(folder)] for folder in reversed(folders) if simple(folder) in aliases), None)

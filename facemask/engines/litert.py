@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facemask.core import parallel
 from facemask.core.files import EARLIEST_ZIP_DATE
 from facemask.core.terminal import silenced
-from facemask.engines import parallel
 
 if TYPE_CHECKING:
     import keras

@@ -19,11 +19,10 @@ import numpy as np
 from tqdm import tqdm
 
 from facemask import networks
-from facemask.core import cli
+from facemask.core import cli, parallel
 from facemask.core.files import prepare_tensorflow, replacing, write_json
 from facemask.data import images
 from facemask.data.sources import synthetic
-from facemask.engines import parallel
 from facemask.networks import fine_tuning
 
 if TYPE_CHECKING:

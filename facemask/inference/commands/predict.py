@@ -26,9 +26,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from facemask.core.errors import UserError
+from facemask.core.parallel import cores, in_order
 from facemask.data.archive import MAX_PHOTO_BYTES, Archive
 from facemask.data.images import SUFFIXES, ImageError, decode
-from facemask.engines.parallel import cores, in_order
 from facemask.inference.commands import recognizer
 from facemask.inference.recognition import LabelledFace, Recognizer
 

@@ -19,7 +19,7 @@ import webbrowser
 from pathlib import Path
 
 from facemask.core.errors import UserError
-from facemask.engines.parallel import cores
+from facemask.core.parallel import cores
 from facemask.inference.classifier import DEFAULT_FOLDER
 from facemask.inference.commands import recognizer
 

@@ -33,7 +33,7 @@ import cv2
 from tqdm import tqdm
 
 from facemask.core.errors import UserError
-from facemask.engines.parallel import cores
+from facemask.core.parallel import cores
 from facemask.inference.commands import recognizer
 from facemask.inference.drawing import draw
 from facemask.inference.recognition import LabelledFace

@@ -1,0 +1,116 @@
+"""Find the near-duplicates in a table of faces, and estimate what is left."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from facemask.core import parallel
+from facemask.data.boxes import Box
+from facemask.data.near_duplicates import candidates, verification
+from facemask.data.near_duplicates.features import mirrored
+from facemask.data.near_duplicates.verification import LOOSER, Limits
+
+PAIRS_A_TASK = 64
+SAMPLE, NEAREST = 500, 5  # photos whose nearest others are compared once more, with looser limits
+LOWER = 0.05  # and how much lower a correlation they may have
+PAIR = ["step", "kind", "correlation", "left_dataset", "left_member", "right_dataset", "right_member"]
+
+
+def search(
+    faces: pd.DataFrame, features: list[np.ndarray], read_grey: Callable[[int], np.ndarray], correlation: float
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Find near-duplicates, and sample what the search may have left.
+
+    Parameters
+    ----------
+    faces : DataFrame
+        In an order that does not depend on their names; on it depends which pairs are looked at.
+    features : list of ndarray (n,), FEATURE
+        Of every face.
+    read_grey : callable
+        Takes the row of a face; returns its pixels as `features.grey` does.
+    correlation : float
+        From which on two photos are near-duplicates; 1 if only identical files are.
+
+    Returns
+    -------
+    (groups, pairs)
+        The number of every face's group; `PAIR` of every pair that was compared.
+    """
+    scene = faces.groupby(["dataset", "member"], sort=False).ngroup().to_numpy()
+    first = faces.groupby(["sha256", *Box._fields], sort=False).ngroup().drop_duplicates().index.to_numpy()
+    same_file = faces.drop_duplicates(["dataset", "member"]).groupby("sha256", sort=False)
+    identical = [(rows[0], row, "identical", 1.0) for rows in same_file.groups.values() for row in rows[1:]]
+    links = [np.stack([pd.Series(range(len(faces))).groupby(scene).transform("min"), np.arange(len(faces))], axis=1)]
+    links.append(np.array([pair[:2] for pair in identical], int).reshape(-1, 2))
+    groups = connected(len(faces), np.concatenate(links))
+    found, sample = [], []
+    if correlation < 1:
+        known = [features[row] for row in first]
+
+        def verified(pairs: np.ndarray, limits: Limits, least: float, title: str) -> list[tuple[int, int, str, float]]:
+            rows = np.stack([first[pairs[:, 0]], first[pairs[:, 1]], pairs[:, 2]], axis=1)
+            rows = rows[groups[rows[:, 0]] != groups[rows[:, 1]]]
+            task = functools.partial(verify, features=features, read_grey=read_grey, limits=limits, correlation=least)
+            return list(itertools.chain(*parallel.apply(task, rows, PAIRS_A_TASK, title, "pairs")))
+
+        found = verified(candidates.find(known), Limits(), correlation, "compare")
+        links.append(np.array([pair[:2] for pair in found if pair[2]], int).reshape(-1, 2))
+        groups = connected(len(faces), np.concatenate(links))
+        beyond = verified(candidates.nearest(known, SAMPLE, NEAREST), LOOSER, correlation - LOWER, "sample")
+        sample = best_of_each(first[:SAMPLE], beyond)
+    rows = [("search", *pair) for pair in identical + found] + [("sample", *pair) for pair in sample]
+    return groups, named(faces, rows)
+
+
+def verify(
+    pairs: np.ndarray, features: list[np.ndarray], read_grey: Callable, limits: Limits, correlation: float
+) -> list[tuple[int, int, str, float]]:
+    """Compare candidates: left row, right row, kind or nothing, and correlation of those that can be aligned."""
+    compared = []
+    for left, right, flip in pairs.tolist():
+        other = mirrored(features[right]) if flip else features[right]
+        matrix = verification.align(features[left], other, limits)
+        if matrix is not None:
+            pixels = read_grey(right)[:, ::-1] if flip else read_grey(right)
+            overlap = verification.compare(read_grey(left), pixels, matrix)
+            kind = verification.kind(overlap, bool(flip), correlation)
+            compared.append((left, right, kind, overlap.correlation))
+    return compared
+
+
+def best_of_each(photos: Iterable[int], compared: list[tuple[int, int, str, float]]) -> list[tuple]:
+    """A photo's nearest other, or itself with a correlation of 0 if none can be aligned with it."""
+    best = {photo: (photo, photo, "", 0.0) for photo in photos}
+    for pair in compared:
+        best[pair[0]] = max(best[pair[0]], pair, key=lambda one: (one[2] != "", one[3]))
+    return list(best.values())
+
+
+def named(faces: pd.DataFrame, pairs: list[tuple[str, int, int, str, float]]) -> pd.DataFrame:
+    """Pairs of rows as `PAIR`."""
+    table = pd.DataFrame(pairs, columns=["step", "left", "right", "kind", "correlation"])
+    for side in ("left", "right"):
+        for key in ("dataset", "member"):
+            table[f"{side}_{key}"] = faces[key].to_numpy()[table[side].to_numpy(int)]
+    return table.assign(correlation=table.correlation.astype(float).round(4))[PAIR]
+
+
+def connected(count: int, pairs: np.ndarray) -> np.ndarray:
+    """Number photos so that those of a pair, and of a chain of pairs, have the same number.
+
+    Parameters
+    ----------
+    pairs : ndarray (n, 2), int
+
+    Returns
+    -------
+    ndarray (count,), int32
+    """
+    edges = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=(count, count))
+    return connected_components(edges, directed=False)[1]
