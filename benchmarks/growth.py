@@ -54,17 +54,17 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
     parser.add_argument("picture", type=Path)
     parser.add_argument("photos", type=int, nargs="*", default=SIZES)
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     costs = {}
     print(f"| photos | {' | '.join(STAGES)} |\n|--:|{'--:|' * len(STAGES)}")
-    for photos in arguments.photos:
+    for photos in args.photos:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary, "facemask")
-            measure.checkout(folder, settings(photos, arguments.weights.resolve()))
+            measure.checkout(folder, settings(photos, args.weights.resolve()))
             _, costs[photos], _ = measure.run(["dvc", "repro"], folder)
         cells = [f"{costs[photos][stage].seconds:.1f} s, {costs[photos][stage].megabytes:,.0f} MB" for stage in STAGES]
         print(f"| {photos:,} | {' | '.join(cells)} |", flush=True)
-    draw(costs, arguments.picture)
+    draw(costs, args.picture)
 
 
 if __name__ == "__main__":

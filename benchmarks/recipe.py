@@ -80,22 +80,22 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--train-from")
     parser.add_argument("--cached", action="store_true")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     start = time.perf_counter()
     import keras
 
     keras.utils.set_random_seed(7)
-    faces = read_csv(Path(arguments.manifest))
+    faces = read_csv(Path(args.manifest))
     faces = faces[faces.dataset == "photos"]
-    with zipfile.ZipFile(arguments.archive) as archive:
+    with zipfile.ZipFile(args.archive) as archive:
         photos = {split: read(archive, part.member) for split, part in faces.groupby("split")}
     labels = {split: part.label.astype("category").cat.codes.to_numpy() for split, part in faces.groupby("split")}
-    model = build(arguments.weights, arguments.train_from)
-    train = (streamed if arguments.cached else generated)(photos["train"], labels["train"])
+    model = build(args.weights, args.train_from)
+    train = (streamed if args.cached else generated)(photos["train"], labels["train"])
     moments = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: moments.append(time.perf_counter()))
     validation = photos["validation"], labels["validation"]
-    model.fit(train, validation_data=validation, epochs=arguments.epochs, callbacks=[clock], verbose=2)
+    model.fit(train, validation_data=validation, epochs=args.epochs, callbacks=[clock], verbose=2)
     probabilities = model.predict(photos["test"], batch_size=BATCH, verbose=0)
     accuracy = float(np.mean(probabilities.argmax(axis=1) == labels["test"]))
     seconds = {"before": moments[0] - start, "epochs": np.diff(moments).tolist()}

@@ -79,8 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="zip of class folders")
     parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
-    arguments = parser.parse_args()
-    photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
+    args = parser.parse_args()
+    photos, weights = args.photos.resolve(), args.weights.resolve()
     if not (photos.is_file() and weights.is_file()):
         parser.error("name two files: make bench PHOTOS=photos.zip WEIGHTS=FILE.weights.h5")
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}", flush=True)

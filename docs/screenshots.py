@@ -46,8 +46,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("comparison", type=Path)
     parser.add_argument("search", nargs="?", default="")
-    words = parser.parse_args()
-    pages = view.choose(PAGE, words.search)
+    args = parser.parse_args()
+    pages = view.choose(PAGE, args.search)
     command = ["mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--port", str(PORT), "--workers", "1"]
     server = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     options = webdriver.ChromeOptions()
@@ -62,7 +62,7 @@ def main() -> None:
             browser.find_element(By.CSS_SELECTOR, "[aria-label='Close']").click()  # MLflow's assistant
             browser.find_element(By.CSS_SELECTOR, "[aria-label='Toggle sidebar']").click()
             browser.find_element(By.CSS_SELECTOR, "[role='row'] a[href*='/runs/']")  # until the runs are there
-            photograph(browser, words.runs)
+            photograph(browser, args.runs)
             browser.get(pages["compared"])
             browser.find_element(By.XPATH, "//button[contains(., 'Clear All')]").click()
             for field, names in zip(browser.find_elements(By.CSS_SELECTOR, "input[type=search]"), AXES, strict=True):
@@ -70,7 +70,7 @@ def main() -> None:
                     field.send_keys(name)
                     browser.find_element(By.CSS_SELECTOR, f"[title='{name}']").click()
                 field.send_keys(Keys.ESCAPE)
-            photograph(browser, words.comparison)
+            photograph(browser, args.comparison)
     finally:
         server.terminate()
         server.wait()

@@ -121,10 +121,10 @@ def outputs_of(name: str) -> list[str]:
     return [out if isinstance(out, str) else next(iter(out)) for out in declared]
 
 
-def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:
+def stage(name: str, *args, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:
     """Call a stage as dvc.yaml does, in its own process, in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", *map(str, words)],
+        [sys.executable, "-m", f"stages.{name}", *map(str, args)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         capture_output=True,
@@ -133,12 +133,12 @@ def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess
     )
 
 
-def shell(*words, cwd: Path, **environment) -> str:
+def shell(*args, cwd: Path, **environment) -> str:
     """Run a command as a user would; its output, or a failed test that shows it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as a worker of DVC's queue has it
         done = subprocess.run(
-            [str(word) for word in words],
+            [str(arg) for arg in args],
             cwd=cwd,
             env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
             stdout=said,
@@ -147,7 +147,7 @@ def shell(*words, cwd: Path, **environment) -> str:
         )
         said.seek(0)
         output = said.read().decode()
-    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{output[-6000:]}"
+    assert done.returncode == 0, f"{' '.join(map(str, args))}\n{output[-6000:]}"
     return output
 
 
@@ -159,12 +159,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def tracking_server(words: list[str], port: int, folder: Path, **environment) -> Iterator[psutil.Process]:
+def tracking_server(args: list[str], port: int, folder: Path, **environment) -> Iterator[psutil.Process]:
     """MLflow's server, from its first answer to the end of the block."""
     said = folder / "server.log"
     with said.open("wb") as log:
         process = psutil.Popen(
-            [sys.executable, "-m", *words], cwd=folder, env={**os.environ, **environment},
+            [sys.executable, "-m", *args], cwd=folder, env={**os.environ, **environment},
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
@@ -299,15 +299,15 @@ def duplicate(source: Path, folder: Path) -> Path:
     shutil.copytree(source, folder, symlinks=True)
     with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
         for table, column in ARTIFACT_PATHS:  # MLflow keeps them absolute
-            words = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
-            store.execute(words, (str(source), str(folder)))
+            statement = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            store.execute(statement, (str(source), str(folder)))
     return folder
 
 
-def facemask(*words, **environment) -> subprocess.CompletedProcess:
+def facemask(*args, **environment) -> subprocess.CompletedProcess:
     """Call the console script, in its own process, in the current folder."""
     return subprocess.run(
-        [sys.executable, "-m", "facemask", *map(str, words)],
+        [sys.executable, "-m", "facemask", *map(str, args)],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

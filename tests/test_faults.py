@@ -176,7 +176,7 @@ def server(folder: Path, requests: int) -> Iterator[str]:
     """A real MLflow server that is gone after so many requests; its address."""
     port = free_port()
     store = ["--backend-store-uri", f"sqlite:///{folder}/served.db", "--artifacts-destination", str(folder / "served")]
-    words = ["mlflow", "server", *store, "--port", str(port), "--workers", "1"]
+    args = ["mlflow", "server", *store, "--port", str(port), "--workers", "1"]
     left = threading.Semaphore(requests)
 
     class Handler(BaseHTTPRequestHandler):
@@ -206,7 +206,7 @@ def server(folder: Path, requests: int) -> Iterator[str]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
 
     with (
-        tracking_server(words, port, folder),
+        tracking_server(args, port, folder),
         ThreadingHTTPServer(("127.0.0.1", 0), Handler) as between,
     ):
         threading.Thread(target=between.serve_forever, daemon=True).start()

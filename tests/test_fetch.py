@@ -142,9 +142,9 @@ def test_a_dataset_that_is_taken_out_leaves_nothing_behind(tmp_path):
     assert RAW.read_bytes() == before
 
 
-@pytest.mark.parametrize("words", [[], ["raw"], ["raw=raw", "more=x"], ["raw=raw", "raw=raw"], ["raw="]])
-def test_a_wrong_number_of_paths_says_how_to_call(words, tmp_path):
+@pytest.mark.parametrize("args", [[], ["raw"], ["raw=raw", "more=x"], ["raw=raw", "raw=raw"], ["raw="]])
+def test_a_wrong_number_of_paths_says_how_to_call(args, tmp_path):
     write_params(tmp_path)
-    done = stage("fetch", *words)
+    done = stage("fetch", *args)
     assert done.returncode == 1
     assert done.stderr == "usage: python -m stages.fetch raw=...\n"

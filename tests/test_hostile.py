@@ -36,10 +36,10 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
-def measured(name: str, *words: str) -> tuple[int, str, int]:
+def measured(name: str, *args: str) -> tuple[int, str, int]:
     """Run a stage in one process; its exit status, what it said, and its peak memory in bytes."""
     done = subprocess.run(
-        [sys.executable, "-c", STAGE, f"stages.{name}", *words],
+        [sys.executable, "-c", STAGE, f"stages.{name}", *args],
         env={**os.environ, "PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -116,9 +116,9 @@ def with_exif(kind: str, block: bytes) -> bytes:
     )
 
 
-WORDS = st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2, 4, 8, 50, 2**31])
+FIELDS = st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2, 4, 8, 50, 2**31])
 ENTRIES = st.lists(
-    st.tuples(st.sampled_from(TAGS), st.integers(0, 14), WORDS, WORDS), max_size=5, unique_by=lambda e: e[0]
+    st.tuples(st.sampled_from(TAGS), st.integers(0, 14), FIELDS, FIELDS), max_size=5, unique_by=lambda e: e[0]
 )
 
 

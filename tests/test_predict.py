@@ -33,9 +33,9 @@ def lines(done: subprocess.CompletedProcess) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def whole(*words, model: Path) -> subprocess.CompletedProcess:
+def whole(*args, model: Path) -> subprocess.CompletedProcess:
     """Predict without a detector: the photos are faces."""
-    return facemask("predict", "--model", model, "--detector", "none", *words)
+    return facemask("predict", "--model", model, "--detector", "none", *args)
 
 
 def test_the_predictor_sees_the_bits_that_the_pipeline_sees(exported):
@@ -272,7 +272,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_one_line(fault, exported, tmp_path):
-    words, message = FAULTS[fault]
+    args, message = FAULTS[fault]
     [photo] = draw_photos(Path("photos"), 1)
     Path("empty").mkdir()
     Path("taken").touch()
@@ -284,8 +284,8 @@ def test_a_fault_is_one_line(fault, exported, tmp_path):
     Path("bare/int8.tflite").write_bytes(model[: model.index(b"PK\x03\x04")])
     Path("other/labels.txt").write_text("with_mask\nwithout_mask\n")
     Path("old/faces.json").write_text('{"min_size": 32}')
-    defaults = [] if words[0] == "--model" else ["--model", exported]
-    named = words if words[0] in ("missing.jpg", "empty", "photos") else [photo, *words]
+    defaults = [] if args[0] == "--model" else ["--model", exported]
+    named = args if args[0] in ("missing.jpg", "empty", "photos") else [photo, *args]
     done = facemask("predict", "--detector", "none", *defaults, *named)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()

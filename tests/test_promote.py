@@ -100,7 +100,7 @@ def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_
     accuracy = scores.query("test_set == 'test' and score == 'accuracy'").value.item()
     perfect = scores.assign(value=1.0, low=1.0, high=1.0)
     unknown = client.create_model_version("facemask", "models:/facemask/1", "0" * 32)
-    for other, words in (
+    for other, reason in (
         (registered(client, copy, perfect, split), f"accuracy fell from 1.0000 to {accuracy:.4f}, below the 95 %"),
         (registered(client, copy, scores, "0" * 32), "the manifests differ, so the scores"),
         (str(unknown.version), "does not say what it reached"),
@@ -108,7 +108,7 @@ def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_
         client.set_registered_model_alias("facemask", "champion", other)
         said = refusal(copy, "HEAD")
         assert said.startswith(f"promote: the champion, version {other}, stays: ")
-        assert words in said
+        assert reason in said
         assert said.endswith(f"make promote EXP=HEAD INSTEAD_OF={other}")
         assert promote(copy, "HEAD", "instead_of=1").returncode == 1
         assert champion(client) == other
@@ -159,9 +159,9 @@ def test_a_run_is_that_of_all_that_it_reports(copy, client, monkeypatch):
 def test_a_server_that_is_down_is_one_line_without_its_password(command, copy):
     secret = "s3cr3tw0rd"
     environment = {"MLFLOW_TRACKING_URI": f"http://user:a/{secret}@127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    words = ["revision=HEAD"] if command == "promote" else []
+    args = ["revision=HEAD"] if command == "promote" else []
     done = subprocess.run(
-        [sys.executable, "-m", f"facemask.experiments.{command}", *words],
+        [sys.executable, "-m", f"facemask.experiments.{command}", *args],
         cwd=copy, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

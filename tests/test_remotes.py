@@ -66,9 +66,9 @@ def database(tmp_path) -> Iterator[str]:
 def test_a_team_shares_runs_through_a_tracking_server(copy, storage, database, tmp_path):
     """Runs are in PostgreSQL, artifacts in the bucket, for which the server alone has an account."""
     port = free_port()
-    words = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-             "--backend-store-uri", database, "--artifacts-destination", "s3://masks/mlflow"]  # fmt: skip
-    with tracking_server(words, port, tmp_path, MLFLOW_S3_ENDPOINT_URL=storage, **ACCOUNT):
+    args = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--backend-store-uri", database, "--artifacts-destination", "s3://masks/mlflow"]  # fmt: skip
+    with tracking_server(args, port, tmp_path, MLFLOW_S3_ENDPOINT_URL=storage, **ACCOUNT):
         address = f"http://127.0.0.1:{port}"
         (copy / "mlflow.db").unlink()
         said = shell("dvc", "repro", "--force", "--single-item", "record", cwd=copy, MLFLOW_TRACKING_URI=address)

@@ -163,9 +163,9 @@ def test_a_shard_that_is_a_pickle_is_refused(tmp_path):
 def test_the_tracking_ui_listens_on_loopback_alone(copy):
     """The command of `make ui`, on another port than the one that may be taken."""
     *_, line = shell("make", "--dry-run", "--old-file=.venv/requirements.lock", "ui", cwd=copy).splitlines()
-    words, port = shlex.split(line), free_port()
-    words[words.index("--port") + 1] = str(port)
-    with tracking_server(words, port, copy) as server:
+    args, port = shlex.split(line), free_port()
+    args[args.index("--port") + 1] = str(port)
+    with tracking_server(args, port, copy) as server:
         processes = [server, *server.children(recursive=True)]
         listening = {each.laddr for one in processes for each in one.net_connections() if each.status == "LISTEN"}
     assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", port)}

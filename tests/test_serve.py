@@ -46,9 +46,9 @@ class Server:
 
 
 @contextmanager
-def serving(*words, cores: set[int] | None = None) -> Iterator[Server]:
+def serving(*args, cores: set[int] | None = None) -> Iterator[Server]:
     """A server on a free port, perhaps on some cores alone; ended by Ctrl-C."""
-    command = [sys.executable, "-m", "facemask", "serve", "--port", "0", "--no-browser", *map(str, words)]
+    command = [sys.executable, "-m", "facemask", "serve", "--port", "0", "--no-browser", *map(str, args)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         if cores:
@@ -260,12 +260,12 @@ def browser(shared, tmp_path):
             film.write(cv2.imencode(".jpg", video.read()[1])[1].tobytes())
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    for word in (
+    for option in (
         "headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1400,1000",
         "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
         f"use-file-for-fake-video-capture={tmp_path / 'webcam.mjpeg'}",
     ):  # fmt: skip
-        options.add_argument(f"--{word}")
+        options.add_argument(f"--{option}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     try:
         driver = webdriver.Chrome(options, Service("/usr/bin/chromedriver"))
@@ -287,9 +287,9 @@ DROP = """
 @pytest.mark.real
 def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, card, shared, tmp_path):
     video = cv2.VideoCapture(str(shared / "data/four_people_masking.mp4"))
-    photo, words = tmp_path / "people.png", tmp_path / "words.jpg"
+    photo, text = tmp_path / "people.png", tmp_path / "text.jpg"
     cv2.imwrite(str(photo), video.read()[1])
-    words.write_text("no photo")
+    text.write_text("no photo")
     detector = shared / "weights/face_detection_yunet_2023mar.onnx"
     model = with_rule(exported, tmp_path, label="without_mask", threshold=0.37)
 
@@ -301,7 +301,7 @@ def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, car
         assert texts("#card h3") == ["Limits"]
         assert texts("#card td") == ["<b>1</b>", "2"]
         assert "0.37" in texts("#rule")[0]
-        browser.find_element("id", "files").send_keys(f"{photo}\n{words}")
+        browser.find_element("id", "files").send_keys(f"{photo}\n{text}")
         assert texts(".error") == ["not an image"]
         frames = browser.find_elements("css selector", ".face")
         assert len(frames) == 5
@@ -318,7 +318,7 @@ def test_the_page_shows_faces_of_photos_and_of_the_webcam(browser, exported, car
 
         browser.execute_script(DROP, "dropped.png", base64.b64encode(photo.read_bytes()).decode())
         browser.find_element("xpath", "//figure[.//b='dropped.png']//div[@class='face']")
-        assert texts("figure b") == ["dropped.png", "words.jpg", "people.png"]
+        assert texts("figure b") == ["dropped.png", "text.jpg", "people.png"]
 
         browser.find_element("id", "webcam").click()
         browser.find_element("css selector", "video ~ .face span")

@@ -35,11 +35,11 @@ def test_evaluation_needs_no_tensorflow(copy, tmp_path):
     absent.mkdir(parents=True)
     (absent / "__init__.py").write_text("raise ImportError('TensorFlow is not there')\n")
     outputs = outputs_of("evaluate")
-    words = [
+    args = [
         f"{name}={tmp_path / path.name if str(path) in outputs else path}"
         for name, path in paths_of("evaluate").items()
     ]
-    done = stage("evaluate", *words, folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}")
+    done = stage("evaluate", *args, folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}")
     assert done.returncode == 0, done.stderr
     assert "TensorFlow is not there" not in done.stderr
     assert (tmp_path / "test.json").read_bytes() == (copy / "metrics/test.json").read_bytes()

@@ -86,9 +86,9 @@ def camera(*shows: int):
         server.server_close()
 
 
-def watch(*words, model: Path) -> subprocess.CompletedProcess:
+def watch(*args, model: Path) -> subprocess.CompletedProcess:
     """Watch without a detector: every frame is a face."""
-    return facemask("watch", "--detector", "none", "--model", model, *words)
+    return facemask("watch", "--detector", "none", "--model", model, *args)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
@@ -201,11 +201,11 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_one_line(fault, exported):
-    words, message = FAULTS[fault]
+    args, message = FAULTS[fault]
     write_video("in.avi", [picture(9)] * 3)
     before = Path("in.avi").read_bytes()
     Path("text.mp4").write_text("no video")
-    done = watch(*words, model=exported)
+    done = watch(*args, model=exported)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert re.search(f"^facemask watch:.*{message}", line)

@@ -97,8 +97,8 @@ def test_a_pull_request_that_makes_the_model_worse_fails_and_is_told_so(copy):
     proposal(copy, loss=0.006, apart=[0.98, 0.99])
     done = run_step(steps("metrics")[COMPARE], copy, BASE="main")
     assert done.returncode != 0
-    words = r"^diff: accuracy fell from \d\.\d{4} to \d\.\d{4}, below the 95 % interval"
-    assert re.search(words, done.stderr, re.MULTILINE)
+    reason = r"^diff: accuracy fell from \d\.\d{4} to \d\.\d{4}, below the 95 % interval"
+    assert re.search(reason, done.stderr, re.MULTILINE)
     report = (copy / "report.md").read_text()
     assert "**Worse:** accuracy fell from" in report
     assert "| -0.0060 | do not overlap |" in report
@@ -118,8 +118,8 @@ def test_scores_on_another_test_split_are_not_held_against_each_other(copy):
 def test_a_branch_that_changes_nothing_is_told_so(copy):
     now = shell("git", "rev-parse", "main", cwd=copy)
     report = shell(sys.executable, "-m", "facemask.experiments.diff", "branch=main", cwd=copy)
-    words = "The model is not worse than is allowed.", "No metrics differ.", "No params differ.", "No figures differ."
-    assert report == "\n\n".join([f"### Since main ({now[:7]})", *words]) + "\n"
+    parts = "The model is not worse than is allowed.", "No metrics differ.", "No params differ.", "No figures differ."
+    assert report == "\n\n".join([f"### Since main ({now[:7]})", *parts]) + "\n"
 
 
 @pytest.mark.parametrize("branch", ["main';touch${IFS}ran;'", "$(touch${IFS}ran)", "$(shell touch ran)", "`touch ran`"])

@@ -75,9 +75,9 @@ def headlines(commit: str, comparable: bool) -> str:
     for file, name, old, new in differences("metrics", commit):
         change = "" if old is None or new is None else number(new - old, sign="+")
         one, other = before.get((file, name)), now.get((file, name))
-        words = overlap(one, other) if comparable and one and other else ""
+        overlapping = overlap(one, other) if comparable and one and other else ""
         label = f"{name}, balanced accuracy" if file == EXTERNAL else name.replace("_", " ")
-        row = [label, number(old, one), number(new, other), change, words]
+        row = [label, number(old, one), number(new, other), change, overlapping]
         if row[1] != row[2]:
             rows.append(row)
     return markdown.table(["metric", "before", "now", "change", f"{INTERVAL}s"], rows) if rows else "No metrics differ."
@@ -92,7 +92,7 @@ def number(value: float | None, row: Any | None = None, sign: str = "") -> str:
 
 
 def overlap(before: Any, now: Any) -> str:
-    """In words, whether the intervals of two rows of scores overlap; nothing where one has none."""
+    """Whether the intervals of two rows of scores overlap, as text; empty where one has no interval."""
     if pd.isna(before.low) or pd.isna(now.low):
         return ""
     return "overlap" if before.low <= now.high and now.low <= before.high else "do not overlap"
@@ -118,7 +118,7 @@ def main(branch: str) -> None:
     fallen, verdict = [], "The model is not worse than is allowed."
     try:
         if fallen := gate.worse(now, gate.evaluated(former, at(commit, SCORES), at(commit, REPORT))):
-            verdict = "\n".join(f"**Worse:** {words}." for words in fallen)
+            verdict = "\n".join(f"**Worse:** {reason}." for reason in fallen)
     except UserError as error:
         verdict = f"Not compared: {error}."
     tables = headlines(commit, split == former), parameters(commit)

@@ -15,15 +15,15 @@ SCORES = "metrics/scores.csv"
 REPORT = "metrics/classification_report.csv"
 
 
-def git(*words: str) -> str:
+def git(*args: str) -> str:
     """What a Git command prints.
 
     Raises
     ------
     UserError
-        If it fails: its own words.
+        If it fails, with Git's own message.
     """
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", *args], capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(done.stderr.strip())
     return done.stdout.strip()
@@ -47,18 +47,18 @@ def commit_of(revision: str) -> str:
         raise UserError(f"there is no experiment or revision {revision}; dvc exp list shows the experiments") from None
 
 
-def dvc(*words: str) -> str:
-    """What a DVC command prints; its errors it says itself.
+def dvc(*args: str) -> str:
+    """What a DVC command prints on standard output; its errors go to standard error.
 
     Raises
     ------
     UserError
         If it fails.
     """
-    command = [sys.executable, "-m", "dvc", *words]
+    command = [sys.executable, "-m", "dvc", *args]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise UserError(f"dvc {' '.join(words[:2])} ended with status {done.returncode}")
+        raise UserError(f"dvc {' '.join(args[:2])} ended with status {done.returncode}")
     return done.stdout.strip()
 
 
@@ -90,16 +90,17 @@ def run(name: str, changes: Sequence[str]) -> str | None:
     for change in changes:
         command += ["--set-param", change]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        said = []
+        lines = []
         for line in process.stdout:
             print(line, end="", flush=True)
-            said.append(line.strip())
+            lines.append(line.strip())
     if process.returncode == 0:
         return None
-    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")] or said[-1:] or ["no words"]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    errors = errors or lines[-1:] or ["no output"]
     stage = re.search(r"failed to reproduce '(\w+)'", errors[0])
-    words = [line for line in said if stage and line.startswith(f"{stage[1]}: ")]
-    return (words or errors)[-1]
+    reasons = [line for line in lines if stage and line.startswith(f"{stage[1]}: ")]
+    return (reasons or errors)[-1]
 
 
 def output(lock: str, path: str) -> str:

@@ -127,7 +127,7 @@ def choose(table: pd.DataFrame) -> tuple[str, str]:
 def cells(row: dict[str, object], external: list[str]) -> list[str]:
     """A model's line of the table, from the third column on; times come last, since no two runs have the same."""
     noted = (f"{row['parameters']:,.0f}", f"{row['milliseconds']:.2f}", f"{row['seconds']:.0f}")
-    parameters, milliseconds, seconds = ("" if words == "nan" else words for words in noted)
+    parameters, milliseconds, seconds = ("" if text == "nan" else text for text in noted)
     return [
         f"{row['accuracy']:.4f} ({row['low']:.4f} to {row['high']:.4f})",
         f"{row['f1']:.4f}",

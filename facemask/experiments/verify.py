@@ -95,7 +95,7 @@ def reasons(threads: int | None, requirements: str) -> str:
     return "\n".join(f"  {line}" for line in lines)
 
 
-def run(*words: str, folder: Path) -> None:
+def run(*args: str, folder: Path) -> None:
     """Run a command in a folder, its output shown.
 
     Raises
@@ -106,9 +106,9 @@ def run(*words: str, folder: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     environment = {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(words, cwd=folder, env=environment, check=False)  # noqa: S603
+    done = subprocess.run(args, cwd=folder, env=environment, check=False)  # noqa: S603
     if done.returncode:
-        raise UserError(f"{' '.join(words[:2])} failed in the clone (status {done.returncode}); its last lines say why")
+        raise UserError(f"{' '.join(args[:2])} failed in the clone (status {done.returncode}); its last lines say why")
 
 
 def verify() -> None:

@@ -79,11 +79,11 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
     )  # fmt: skip
 
 
-def sizes(word: str) -> list[int]:
-    """Numbers of pixels from the command line, with commas between them."""
-    numbers = [int(part) if part.isdecimal() else 0 for part in word.split(",")]
+def sizes(text: str) -> list[int]:
+    """Parse sizes in pixels from the command line, separated by commas."""
+    numbers = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
     if not all(32 <= number <= 4096 for number in numbers):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number of pixels from 32 to 4096, or several with commas")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 32 to 4096, or several with commas")
     return numbers
 
 

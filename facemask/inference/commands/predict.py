@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> int:
     return 3 if unread else 0
 
 
-def photos_of(word: str, output: Path | None) -> Iterator[Photo]:
+def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
     """The photos that an argument stands for, sorted, less those in the output folder.
 
     Raises
@@ -94,12 +94,12 @@ def photos_of(word: str, output: Path | None) -> Iterator[Photo]:
     UserError
         If there is nothing of that name, or it is the output folder.
     """
-    path = Path(word)
+    path = Path(name)
     if path.is_dir():
         own = output.resolve() if output else None
         if own in (path.resolve(), *path.resolve().parents):
             raise UserError(
-                f"--output: {word} is in {output}, where only annotated copies may be; name another folder, "
+                f"--output: {name} is in {output}, where only annotated copies may be; name another folder, "
                 f"for example {path / 'annotated'}"
             )
         for file in sorted(path.rglob("*")):
@@ -107,16 +107,16 @@ def photos_of(word: str, output: Path | None) -> Iterator[Photo]:
                 yield of_file(file, PurePosixPath(file.relative_to(path)))
     elif path.is_file() and path.suffix.lower() == ".zip":
         archive = Archive(path)
-        for name in archive.names:
-            if PurePosixPath(name).suffix.lower() in SUFFIXES:
-                yield Photo(f"{word}/{name}", PurePosixPath(name), lambda name=name: archive.read(name))
+        for member in archive.names:
+            if PurePosixPath(member).suffix.lower() in SUFFIXES:
+                yield Photo(f"{name}/{member}", PurePosixPath(member), lambda member=member: archive.read(member))
     elif path.exists():
         yield of_file(path, PurePosixPath(path.name))
-    elif found := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207 (the word may be absolute)
-        for name in found:
-            yield from photos_of(name, output)
+    elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (the pattern may be absolute)
+        for match in found:
+            yield from photos_of(match, output)
     else:
-        raise UserError(f"there is no file or folder {word}")
+        raise UserError(f"there is no file or folder {name}")
 
 
 def of_file(file: Path, place: PurePosixPath) -> Photo:
