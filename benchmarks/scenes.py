@@ -21,7 +21,7 @@ from facemask.inference.recognition import classify
 from facemask.inference.stopwatch import Stopwatch
 from stages.survey import paired
 
-LEAST_OVERLAP = 0.5
+MIN_IOU = 0.5
 
 
 def scenes(path: Path, count: int):
@@ -58,7 +58,7 @@ def main() -> None:
         for size, detect in detectors.items():
             with watch(size):
                 faces = detect(pixels)
-            pairs = dict(matches(boxes, [face.box for face in faces], LEAST_OVERLAP))
+            pairs = dict(matches(boxes, [face.box for face in faces], MIN_IOU))
             known = set(pairs.values())
             strangers[size] += sum(
                 face.box.shorter_side >= least for number, face in enumerate(faces) if number not in known

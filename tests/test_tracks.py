@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facemask.data.boxes import Box, matches, overlaps
+from facemask.data.boxes import Box, box_iou, matches
 from facemask.evaluation.decision import decide
 from facemask.inference.recognition import LabelledFace
 from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Tracker
@@ -27,13 +27,13 @@ def names(events) -> list[str]:
     return [name for name, _ in events]
 
 
-def test_the_overlap_of_boxes_is_shared_area_over_joint_area():
+def test_box_iou_is_intersection_over_union():
     boxes = [Box(0, 0, 10, 10), Box(5, 0, 15, 10), Box(20, 20, 30, 30)]
-    assert overlaps(boxes[:1], boxes) == pytest.approx(np.array([[1, 50 / 150, 0]]))
-    assert overlaps(boxes, []).shape == (3, 0)
+    assert box_iou(boxes[:1], boxes) == pytest.approx(np.array([[1, 50 / 150, 0]]))
+    assert box_iou(boxes, []).shape == (3, 0)
 
 
-def test_matching_takes_the_best_first_and_each_box_once():
+def test_matching_takes_the_highest_iou_first_and_each_box_once():
     ones, others = [Box(0, 0, 10, 10), Box(4, 0, 14, 10)], [Box(3, 0, 13, 10)]
     assert matches(ones, others, 0.3) == [(1, 0)]
     assert matches(ones, others, 0.95) == []

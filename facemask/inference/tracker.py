@@ -8,7 +8,7 @@ import numpy as np
 from facemask.data.boxes import Box, matches
 from facemask.inference.recognition import LabelledFace
 
-LEAST_OVERLAP = 0.3
+MIN_IOU = 0.3
 NEW_WEIGHT = 0.3
 FRAMES_TO_CHANGE = 5
 FRAMES_TO_FORGET = 15
@@ -76,7 +76,7 @@ class Tracker:
             did after that; `left`, when it was missing for `FRAMES_TO_FORGET` frames.
         """
         events = []
-        pairs = matches([track.box for track in self._tracks], [face.box for face in faces], LEAST_OVERLAP)
+        pairs = matches([track.box for track in self._tracks], [face.box for face in faces], MIN_IOU)
         following = {other: self._tracks[one] for one, other in pairs}
         for track in self._tracks:
             track.missing += 1

@@ -15,7 +15,7 @@ import numpy as np
 from facemask.core.errors import UserError
 from facemask.data.boxes import Box
 
-MAX_OVERLAP = 0.3
+MAX_IOU = 0.3
 
 
 class Face(NamedTuple):
@@ -48,7 +48,7 @@ DETECTORS = {"yunet": open_yunet, "none": open_none}
 
 
 def suppressed(faces: list[Face]) -> list[Face]:
-    """Non-maximum suppression: the surest first, without those that overlap a surer one by IoU > `MAX_OVERLAP`."""
+    """Non-maximum suppression: by falling score, without faces whose IoU with a better one is above `MAX_IOU`."""
     boxes = [(box.left, box.top, box.right - box.left, box.bottom - box.top) for box, _ in faces]
-    kept = cv2.dnn.NMSBoxes(boxes, [face.score for face in faces], 0.0, MAX_OVERLAP)
+    kept = cv2.dnn.NMSBoxes(boxes, [face.score for face in faces], 0.0, MAX_IOU)
     return [faces[number] for number in kept]
