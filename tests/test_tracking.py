@@ -27,7 +27,7 @@ CLASSES = ("with_mask", "mask (worn)")
 RECORD = """
 import mlflow, sys
 from facemask.experiments import tracking
-with tracking.quiet(), tracking.store() as experiment, mlflow.start_run(experiment_id=experiment):
+with tracking.store() as experiment, mlflow.start_run(experiment_id=experiment):
     mlflow.log_metric("accuracy", float(sys.argv[1]))
     mlflow.log_text("some text", "some.txt")
 """
@@ -175,7 +175,7 @@ def test_a_store_that_is_not_there_is_a_line_without_secrets(uri, files, monkeyp
     [line] = printed.err.splitlines()
     assert line.startswith("warning: not recorded in MLflow (UserError: MLflow at ")
     assert SECRET not in printed.out + printed.err
-    with pytest.raises(UserError) as told, tracking.quiet(), tracking.store():
+    with pytest.raises(UserError) as told, tracking.store():
         pass
     assert SECRET not in str(told.value)
 

@@ -1,6 +1,7 @@
-"""What reaches the terminal: the pipeline's words, not those of the libraries under it."""
+"""Terminal output: progress of the pipeline, and libraries kept quiet."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -14,22 +15,31 @@ Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Hold back what a library's native code says on standard error; show it if the block fails."""
+def silenced(*loggers: str) -> Iterator[None]:
+    """Hold back standard error, that of native code too, and show it if the block fails.
+
+    Python warnings, and records of the named loggers below ERROR, are not shown at all.
+    """
+    levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said, warnings.catch_warnings():
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as output, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        os.dup2(said.fileno(), 2)
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
+        os.dup2(output.fileno(), 2)
         try:
             yield
         except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
+            sys.stderr.flush()
+            output.seek(0)
+            os.write(stderr, output.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            for logger, level in levels.items():
+                logger.setLevel(level)
 
 
 @contextlib.contextmanager

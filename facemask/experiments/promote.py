@@ -98,7 +98,7 @@ def main(revision: str, instead_of: str = "") -> None:
     variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
     gate.check_export(variants, settings["export"]["max_accuracy_drop"])
     now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES), at(commit, REPORT))
-    with tracking.quiet(), tracking.store() as experiment:
+    with tracking.store() as experiment:
         run, client = tracking.run_of(output(lock, RECORD), experiment), MlflowClient()
         versions = client.search_model_versions(f"run_id = '{run.info.run_id}'") if run else []
         if not versions:

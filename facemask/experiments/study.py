@@ -68,7 +68,7 @@ def recorded(commit: str, label: str) -> dict[str, float]:
     """What MLflow alone knows of an experiment, whose run gets the label; nothing if it has no run of it."""
     from mlflow.tracking import MlflowClient
 
-    with tracking.quiet(), tracking.store() as experiment:
+    with tracking.store() as experiment:
         run = tracking.run_of(output(at(commit, "dvc.lock"), RECORD), experiment)
         if run is None:
             return {}

@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from filelock import FileLock, Timeout
 from facemask.core.errors import UserError, redacted
 from facemask.core.files import read_csv
 from facemask.core.repository import root
+from facemask.core.terminal import silenced
 from facemask.experiments.dvc import at
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ REGISTERED_MODEL = "facemask"
 RECORD_TAG = "record_md5"
 SPLIT_TAG = "manifest_md5"
 LOCK_SECONDS = 300
+LOGGERS = ("mlflow", "alembic")
 DESCRIPTION = """One run for each execution of the pipeline; `dvc exp show` has the same experiments.
 
 - `accuracy`, `f1`, ... are those of the test split, `balanced_accuracy_NAME` of an external test set, `int8_...` of the
@@ -77,7 +78,7 @@ def without_credentials(uri: str) -> str:
 
 @contextlib.contextmanager
 def store() -> Iterator[str]:
-    """Point MLflow at its store and give the experiment's id.
+    """Point MLflow at its store, keep it quiet, and give the experiment's id.
 
     The default store is a database at the root of the user's checkout, also when DVC runs the
     stage in a temporary copy. It is locked: two first uses at once would both create its tables.
@@ -87,18 +88,20 @@ def store() -> Iterator[str]:
     UserError
         If the store cannot be reached or read.
     """
-    import mlflow
+    import mlflow  # before `silenced`: its first import sets the levels of its loggers
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
+    os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     try:
-        if uri:
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-            mlflow.set_tracking_uri(without_credentials(uri))
-            yield experiment_id(None)
-        else:
+        with silenced(*LOGGERS):
+            if uri:
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+                mlflow.set_tracking_uri(without_credentials(uri))
+                yield experiment_id(None)
+                return
             with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
                 database = str(root() / "mlflow.db")
                 # In a database's URI a ? begins its options, and MLflow takes %20 for a space; neither can be escaped.
@@ -118,21 +121,6 @@ def experiment_id(artifacts: str | None) -> str:
         with contextlib.suppress(mlflow.MlflowException):  # another may have created it in the meantime
             mlflow.create_experiment(EXPERIMENT, artifacts, EXPERIMENT_TAGS)
     return mlflow.set_experiment(EXPERIMENT).experiment_id
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep MLflow's hints, bars and the database migration's log out of the pipeline's output."""
-    import logging
-
-    import mlflow  # noqa: F401  it sets the levels anew when it is first imported
-
-    os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextlib.contextmanager
@@ -236,7 +224,7 @@ def record(
     files : sequence of Path
         Files and folders that are attached as they are.
     """
-    with never_fatal(), quiet(), store() as experiment:
+    with never_fatal(), store() as experiment:
         import mlflow
 
         environment = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}

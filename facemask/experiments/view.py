@@ -64,7 +64,7 @@ def choose(base: str = LOCAL, searched: str = "") -> dict[str, str]:
     UserError
         If there are no such runs.
     """
-    with tracking.quiet(), tracking.store() as experiment:
+    with tracking.store() as experiment:
         import mlflow
 
         runs = mlflow.search_runs([experiment], searched, max_results=NEWEST, output_format="list")
