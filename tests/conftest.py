@@ -12,10 +12,11 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -151,6 +152,23 @@ def shell(*args, cwd: Path, **environment) -> str:
     return output
 
 
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+    """Wait until a condition holds and return its value; fail with a message after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:g} s in vain: {what}")
+        time.sleep(0.1)
+    return value
+
+
+def answers(address: str) -> bool:
+    """Whether an HTTP server answers at an address with a status below 400."""
+    with suppress(requests.RequestException):
+        return requests.get(address, timeout=5).ok
+    return False
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
@@ -167,13 +185,13 @@ def tracking_server(args: list[str], port: int, folder: Path, **environment) -> 
             [sys.executable, "-m", *args], cwd=folder, env={**os.environ, **environment},
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+
+    def healthy() -> bool:
+        assert process.poll() is None, said.read_text()[-3000:]
+        return answers(f"http://127.0.0.1:{port}/health")
+
     try:
-        for _ in range(240):
-            assert process.poll() is None, said.read_text()[-3000:]
-            with suppress(requests.RequestException):
-                requests.get(f"http://127.0.0.1:{port}/health", timeout=5).raise_for_status()
-                break
-            time.sleep(0.5)
+        wait_until(healthy, "MLflow's server answers")
         yield process
     finally:
         with suppress(ProcessLookupError):

@@ -1,14 +1,13 @@
 """Whatever DVC does with experiments afterwards, MLflow keeps their rows and files."""
 
 import re
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import mlflow
 import psutil
 import pytest
-from conftest import commit, shell
+from conftest import commit, shell, wait_until
 
 from facemask.core.errors import UserError
 from facemask.experiments import dvc, tracking
@@ -88,18 +87,22 @@ def test_a_killed_experiment_of_the_queue_leaves_no_half_row_and_the_next_is_who
     endless = ["--set-param", "epochs=100000", "--set-param", "patience=100000", "--set-param", "lr=1e-7"]
     shell("dvc", "exp", "run", "--queue", "--name", "endless", *endless, cwd=copy)
     shell("dvc", "queue", "start", cwd=copy)
-    while not re.search(r"endless .*Running", status := shell("dvc", "queue", "status", cwd=copy)):
-        assert "Failed" not in status
-        time.sleep(1)
-    while "Epoch 2" not in shell("dvc", "queue", "logs", "endless", cwd=copy):
-        time.sleep(1)
+
+    def status() -> str:
+        return shell("dvc", "queue", "status", cwd=copy)
+
+    def running() -> bool:
+        shown = status()
+        assert "Failed" not in shown
+        return bool(re.search(r"endless .*Running", shown))
+
+    wait_until(running, "the experiment runs", 300)
+    wait_until(lambda: "Epoch 2" in shell("dvc", "queue", "logs", "endless", cwd=copy), "the second epoch begins", 300)
     shell("dvc", "queue", "kill", "endless", cwd=copy)
-    while training(copy):
-        time.sleep(1)
+    wait_until(lambda: not training(copy), "the training ends")
     assert rows(copy) == before
-    while "Running" in (status := shell("dvc", "queue", "status", cwd=copy)):
-        time.sleep(1)
-    assert re.search(r"endless .*Failed", status)
+    wait_until(lambda: "Running" not in status(), "no experiment runs")
+    assert re.search(r"endless .*Failed", status())
     shell("dvc", "exp", "run", "--temp", "--name", "next", "--set-param", "lr=1e-4", cwd=copy)
     after = rows(copy)
     assert after.keys() == {*before, "next"}

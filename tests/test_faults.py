@@ -34,6 +34,7 @@ from conftest import (
     shell,
     stage,
     tracking_server,
+    wait_until,
     write_params,
 )
 
@@ -121,13 +122,12 @@ def test_killed_at_twenty_moments_over_all_stages_the_next_repro_gives_the_same_
 def test_an_interrupt_from_the_keyboard_is_one_line_and_leaves_nothing_behind(tmp_path):
     write_params(tmp_path, datasets={"synthetic": {**TINY["datasets"]["synthetic"], "images": 100_000}})
     process = start(sys.executable, "-m", "stages.fetch", *arguments_of("fetch"), folder=tmp_path, PYTHONPATH=str(ROOT))
-    deadline = time.monotonic() + 120
-    while not any(
-        path.stat().st_size > 10**6 for path in (tmp_path / "data").rglob("*.zip.partial")
-    ):  # all workers draw
-        assert time.monotonic() < deadline
+
+    def all_workers_draw() -> bool:
         assert process.poll() is None
-        time.sleep(0.1)
+        return any(path.stat().st_size > 10**6 for path in (tmp_path / "data").rglob("*.zip.partial"))
+
+    wait_until(all_workers_draw, "a megabyte of faces is written")
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate()[0] == "fetch: stopped\n"
     assert process.returncode == 1
@@ -304,8 +304,12 @@ def test_eight_queued_experiments_are_eight_rows_with_the_right_parameters(copy)
     rates = [0.01 / (number + 1) for number in range(8)]
     shell("dvc", "exp", "run", "--queue", "--set-param", f"lr={','.join(map(str, rates))}", cwd=copy)
     shell("dvc", "queue", "start", "--jobs", "2", cwd=copy)
-    while re.search(r"Queued|Running", status := shell("dvc", "queue", "status", cwd=copy).split("Worker status")[0]):
-        time.sleep(3)
+
+    def idle() -> str | None:
+        shown = shell("dvc", "queue", "status", cwd=copy).split("Worker status")[0]
+        return None if re.search(r"Queued|Running", shown) else shown
+
+    status = wait_until(idle, "no experiment is queued or running", 900)
     names = re.findall(r"^\w{7}\s+([a-z]+-[a-z]+)\s.*Success", status, re.MULTILINE)
     assert len(names) == 8, status
     mlflow.set_tracking_uri(f"sqlite:///{copy}/mlflow.db")

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from conftest import ROOT, commit, free_port, shell
+from conftest import ROOT, answers, commit, free_port, shell, wait_until
 from mlflow.tracking import MlflowClient
 from test_pipeline import ran
 
@@ -184,14 +183,13 @@ def test_a_served_champion_answers_a_photo(copy, client):
     }
     photos = shards.array(copy / "data/shards", "test")[:2]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ready() -> bool:
+        assert server.poll() is None
+        return answers(f"http://127.0.0.1:{port}/ping")
+
     try:
-        for _ in range(120):
-            try:
-                requests.get(f"http://127.0.0.1:{port}/ping", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                assert server.poll() is None
-                time.sleep(1)
+        wait_until(ready, "the model server answers")
         answer = requests.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": photos.tolist()}, timeout=60)
         wrong = requests.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": [[1, 2]]}, timeout=60)
     finally:
@@ -201,9 +199,9 @@ def test_a_served_champion_answers_a_photo(copy, client):
     import keras
 
     expected = keras.saving.load_model(copy / "models/model.keras").predict_on_batch(photos)
-    answers = pd.DataFrame(answer.json()["predictions"])
-    assert list(answers) == ["label", "p_incorrect_mask", "p_with_mask", "p_without_mask"]
-    np.testing.assert_allclose(answers.drop(columns="label"), expected, atol=1e-5)
+    predictions = pd.DataFrame(answer.json()["predictions"])
+    assert list(predictions) == ["label", "p_incorrect_mask", "p_with_mask", "p_without_mask"]
+    np.testing.assert_allclose(predictions.drop(columns="label"), expected, atol=1e-5)
     assert wrong.status_code == 400
 
 
