@@ -157,7 +157,7 @@ def test_repro_makes_everything_and_then_nothing(copy):
     assert "Data and pipelines are up to date." in output
 
 
-def test_the_model_is_examined_on_another_dataset_too(reproduced):
+def test_the_model_is_evaluated_on_an_external_test_set(reproduced):
     headlines = json.loads((reproduced / "metrics/external.json").read_text())
     scores = pd.read_csv(reproduced / "metrics/scores.csv").query("test_set == 'scenes'").set_index("score")
     report = pd.read_csv(reproduced / "metrics/classification_report.csv").query("test_set == 'scenes'")
@@ -171,7 +171,7 @@ def test_the_model_is_examined_on_another_dataset_too(reproduced):
     assert (reproduced / "metrics/figures/scenes_confusion_matrix.png").is_file()
 
 
-def test_the_card_of_an_exam_with_one_class_leaves_what_has_no_meaning_empty(copy):
+def test_a_score_that_is_undefined_for_a_test_set_is_empty_in_the_model_card(copy):
     scores = pd.read_csv(copy / "metrics/scores.csv")
     scores[~((scores.test_set == "scenes") & (scores.score == "roc_auc"))].to_csv(
         copy / "metrics/scores.csv", index=False
@@ -190,7 +190,7 @@ def test_the_model_card_says_what_the_other_files_say(reproduced):
     assert f"| synthetic | synthetic | faces drawn by facemask | MIT | 60 | `{source['sha256'][:16]}` |" in card
     for sentence in (
         "scenes.zip",
-        "The likeliest class is the answer.",
+        "The predicted class is the argmax of the probabilities.",
         "int8.tflite",
         "## Limits",
         "train_from: head",
@@ -213,7 +213,7 @@ def test_a_recall_asked_for_sets_the_threshold_and_everything_uses_it(copy):
     assert exported.agreement == 1
     assert exported.accuracy == pytest.approx((predictions.label == predictions.predicted).mean())
     assert (
-        f"The answer is without_mask from a probability of {rule['threshold']:.4f}"
+        f"The predicted class is without_mask from a probability of {rule['threshold']:.4f}"
         in (copy / "metrics/model_card.md").read_text()
     )
 

@@ -65,13 +65,13 @@ def test_another_width_is_one_line(settings):
         build_backbone(settings.model_copy(update={"alpha": 0.75}))
 
 
-def test_the_card_says_where_the_weights_are_from(copy):
+def test_the_model_card_says_where_the_weights_are_from(copy):
     write_params(copy, weights="synthetic", train_from="head")
     done = stage("card", *arguments_of("card"), folder=copy)
     assert done.returncode == 0, done.stderr
     record = networks.synthetic_record()
     card = (copy / "metrics/model_card.md").read_text()
-    assert f"It began with weights pretrained on {record['faces']:,} other synthetic faces, none with a mask" in card
+    assert f"Initial weights: pretrained on {record['faces']:,} other synthetic faces, none with a mask" in card
     assert f"seed {record['seed']}" in card
     assert record["sha256"][:16] in card
 
@@ -82,4 +82,4 @@ def test_training_from_scratch_is_the_command_that_the_docs_give(copy):
     [settings] = re.findall(r"^dvc exp run (-S weights=none .*)$", page, re.MULTILINE)
     shell("dvc", "exp", "run", *settings.split(), cwd=copy)
     card = (copy / "metrics/model_card.md").read_text()
-    assert "It began with random weights; all of it was trained." in card
+    assert "Initial weights: random initialisation. The whole network was trained." in card

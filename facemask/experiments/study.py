@@ -181,7 +181,7 @@ def main(experiments: Path, page: Path, picture: Path) -> None:
     table = pd.DataFrame([result(name, label) for name in study if name not in failures])
     if len(table):
         table["front"] = on_front(table)
-        figures.trade(table, INTERVAL, picture)
+        figures.accuracy_and_size(table, INTERVAL, picture)
     write_text(page, report(study, table, failures, picture.name))
     print(f"{page}: {len(table)} experiments, {len(failures)} failed; in MLflow: tags.study = '{label}'")
 
