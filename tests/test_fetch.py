@@ -110,8 +110,8 @@ def test_what_cannot_be_packed_is_named(tmp_path):
     folder.mkdir(parents=True)
     for name, make, message in (
         ("again", lambda path: path.symlink_to(tmp_path / "photos"), "photos/with_mask/again is a link to a folder"),
-        ("lost.jpg", lambda path: path.symlink_to("nowhere.jpg"), "lost.jpg is no file, or a link to nothing"),
-        ("pipe.jpg", os.mkfifo, "pipe.jpg is no file"),
+        ("lost.jpg", lambda path: path.symlink_to("nowhere.jpg"), "lost.jpg is not a file, or a broken link"),
+        ("pipe.jpg", os.mkfifo, "pipe.jpg is not a file"),
         ("b\udce9.jpg", Path.touch, "/photos is not UTF-8; rename it, or all of them: convmv"),
     ):
         path = folder / name

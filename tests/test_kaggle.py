@@ -140,10 +140,10 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server):
     ("call", "act", "message"),
     [
         (ASKED, ("status", 404), "Kaggle has no dataset someone/masks/2 (404); check owner, name and version"),
-        (ASKED, ("status", 401), f"shows someone/masks/2 to signed-in users alone (401), and {NO_ACCOUNT}"),
-        (ASKED, ("status", 403), f"shows someone/masks/2 to signed-in users alone (403), and {NO_ACCOUNT}"),
+        (ASKED, ("status", 401), f"shows someone/masks/2 only to signed-in users (401), and {NO_ACCOUNT}"),
+        (ASKED, ("status", 403), f"shows someone/masks/2 only to signed-in users (403), and {NO_ACCOUNT}"),
         (ASKED, ("status", 429, ("Retry-After", 1)), "Kaggle asks for fewer requests (429); wait some minutes"),
-        (ASKED, ("status", 503), "Kaggle is in trouble (status 503); run it again later"),
+        (ASKED, ("status", 503), "Kaggle has a server error (status 503); run it again later"),
         (ASKED, ("page",), "photos.zip is a web page, not a zip"),
         ("GetDatasetMetadata", ("page",), "something that is not Kaggle answered, perhaps a network's sign-in page"),
         ("GetDatasetMetadata", ("silent",), f"silent for 2 s (ConnectionError); check network and proxy, and run it "

@@ -44,12 +44,12 @@ def silenced(*loggers: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(title: str, total: int, units: str) -> Iterator[tqdm]:
-    """A progress bar on standard error if that is a terminal, and elsewhere one line at the end.
+    """A progress bar on standard error if that is a terminal, else one line at the end.
 
     Parameters
     ----------
     total : int
-        Of what the caller counts with `update`.
+        The sum of what the caller passes to `update`.
     units : str
         What is counted, in the plural.
     """
@@ -60,7 +60,7 @@ def progress(title: str, total: int, units: str) -> Iterator[tqdm]:
 
 
 def counted(items: Iterable[Item], title: str, total: int, units: str) -> Iterator[Item]:
-    """The items, with their `progress`."""
+    """Iterate over the items with a `progress` bar."""
     with progress(title, total, units) as bar:
         for item in items:
             yield item

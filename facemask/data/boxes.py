@@ -1,4 +1,4 @@
-"""Regions of a photo."""
+"""Bounding boxes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Box(NamedTuple):
-    """A region of a photo, in pixels from its upper left corner; right and bottom are outside."""
+    """A bounding box in pixels from the upper left corner; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -31,12 +31,12 @@ class Box(NamedTuple):
 
 
 def to_columns(box: Box | None) -> dict[str, int]:
-    """The columns of a table that say which region of a photo a face is: all 0 where it is the whole photo (None)."""
+    """A face's box as columns of a table; all 0 if the face is the whole photo (None)."""
     return (box or Box(0, 0, 0, 0))._asdict()
 
 
 def from_columns(row: Any) -> Box | None:
-    """The region that a row of a table names, by `to_columns`."""
+    """The box in a row of a table, as `to_columns` wrote it."""
     box = Box(row.left, row.top, row.right, row.bottom)
     return box if any(box) else None
 
