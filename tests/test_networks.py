@@ -121,11 +121,11 @@ def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_
     ("name", "changes", "message"),
     [
         ("resnet_50", {}, "model: there is no resnet_50; give one of: alexnet, cnn, .*mobilenet_v2.*resnet50,"),
-        ("cnn", {"alpha": 0.5}, "alpha: cnn has one width; set alpha to 1.0"),
-        ("resnet50", {"alpha": 0.5}, "alpha: resnet50 has one width; set alpha to 1.0"),
+        ("cnn", {"alpha": 0.5}, "alpha: cnn has no width multiplier; set alpha to 1.0"),
+        ("resnet50", {"alpha": 0.5}, "alpha: resnet50 has no width multiplier; set alpha to 1.0"),
         ("inception_v3", {"image_size": 64}, "inception_v3 cannot be built with .*image_size 64: .*at least 75x75"),
         ("alexnet", {"image_size": 64}, "image_size: alexnet needs 67 pixels or more; there are 64"),
-        ("alexnet", {"weights": "imagenet"}, "weights: there are none from ImageNet for alexnet"),
+        ("alexnet", {"weights": "imagenet"}, "weights: there are no ImageNet weights for alexnet"),
     ],
 )
 def test_a_network_that_cannot_be_is_one_line(name, changes, message, settings):
