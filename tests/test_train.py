@@ -61,7 +61,7 @@ def test_a_training_that_diverges_is_one_line_that_names_the_learning_rate(near,
     # Turned about, so that what is learnt is wrong there.
     validation = validation[0], (validation[1] + 1) % 3
     with pytest.raises(
-        UserError, match=r"^training diverged: the validation loss went .* lr is 1, try a smaller .*=0.1$"
+        UserError, match=r"^training diverged: the validation loss was .* lr is 1, try a smaller .*=0.1$"
     ):
         fit(head([64, 64]), train, validation, settings.model_copy(update={"lr": 1.0}))
 
