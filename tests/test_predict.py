@@ -204,7 +204,7 @@ RULES = {
     "a fraction of a pixel": ({"min_size": 0.5}, "min_size cannot be 0.5"),
     "true": ({"margin": True}, "margin cannot be True"),
     "text": ({"threshold": "0.5"}, "threshold cannot be '0.5'"),
-    "no such class": ({"label": "mask", "threshold": 0.5}, "label 'mask' is none of labels.txt"),
+    "no such class": ({"label": "mask", "threshold": 0.5}, "label 'mask' is not in labels.txt"),
     "a label that is none": ({"label": ["with_mask"]}, r"label cannot be \['with_mask'\]"),
     "a number of many digits": ({"min_size": 10**4000}, "min_size cannot be 10000"),
 }
@@ -261,11 +261,11 @@ FAULTS = {
     "an output that is a file": (["--output", "taken"], "File exists"),
     "photos in the output": (
         ["photos", "--output", "photos"],
-        "photos is in photos, where only .+ photos/annotated$",
+        "photos is in photos, which is for annotated copies.+ photos/annotated$",
     ),
     "photos below the output": (
         ["photos", "--output", "."],
-        "photos is in ., where only annotated copies may be",
+        "photos is in ., which is for annotated copies",
     ),
 }
 

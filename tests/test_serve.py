@@ -55,7 +55,7 @@ def serving(*args, cores: set[int] | None = None) -> Iterator[Server]:
         try:
             line = process.stderr.readline()
             yield Server(
-                re.fullmatch(r"facemask serve: (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends\)\n", line)[1], process
+                re.fullmatch(r"facemask serve: (http://127\.0\.0\.1:\d+/) \(Ctrl-C stops it\)\n", line)[1], process
             )
         finally:
             process.send_signal(signal.SIGINT)

@@ -107,7 +107,7 @@ def test_every_frame_of_a_file_is_labelled_and_written(suffix, exported):
     assert appeared["label"] in (exported / "labels.txt").read_text().split()
     summary = done.stderr.splitlines()
     assert re.search(r"30 frames in [\d.]+ s: [\d.]+ frames/s$", summary[-2])
-    assert re.search(r"read [\d.]+, detect [\d.]+, classify [\d.]+, draw and write [\d.]+; processor", summary[-1])
+    assert re.search(r"read [\d.]+, detect [\d.]+, classify [\d.]+, draw and write [\d.]+; CPU time", summary[-1])
 
 
 def test_events_can_go_to_a_file(exported):
@@ -176,7 +176,7 @@ def test_an_interrupt_leaves_whole_files(number, exported):
             events, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
     assert json.loads(events.splitlines()[-1])["event"] == "left"
-    assert said.startswith("facemask watch: ended by the user\n")
+    assert said.startswith("facemask watch: stopped by the user\n")
     assert read_video("out.mp4")
 
 
