@@ -81,7 +81,7 @@ def test_a_model_that_does_not_hold_is_refused_in_one_line(copy, client):
     assert "HEAD: MLflow has no run of it; with that commit checked out: dvc repro" in refusal(copy, "HEAD")
     (copy / "dvc.lock").write_text(lock.replace(dvc.output(lock, "metrics/test.json"), "0" * 32, 1))
     commit(copy, "evaluated anew")
-    assert "dvc.lock holds another metrics/test.json than metrics/record.json was made of" in refusal(copy, "HEAD")
+    assert "dvc.lock has another metrics/test.json than metrics/record.json was made from" in refusal(copy, "HEAD")
 
 
 def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: str) -> str:
@@ -102,7 +102,7 @@ def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_
     for other, reason in (
         (registered(client, copy, perfect, split), f"accuracy fell from 1.0000 to {accuracy:.4f}, below the 95 %"),
         (registered(client, copy, scores, "0" * 32), "the manifests differ, so the scores"),
-        (str(unknown.version), "does not say what it reached"),
+        (str(unknown.version), "its run in MLflow has no scores"),
     ):
         client.set_registered_model_alias("facemask", "champion", other)
         said = refusal(copy, "HEAD")

@@ -114,7 +114,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_says_the_same_again(copy):
 
     done = run(copy)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "[1/3] slow-lr: is there\n" in done.stdout
+    assert "[1/3] slow-lr: exists\n" in done.stdout
     report = (copy / "docs/study.md").read_text()
     assert (copy / "docs/study.png").stat().st_size > 5000
     failed = next(line for line in report.splitlines() if line.startswith("| no-such-layer"))
@@ -131,7 +131,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_says_the_same_again(copy):
     shell("dvc", "exp", "remove", "slow-lr", "wide-head", cwd=copy)
     again = run(copy)
     assert again.returncode == 0
-    assert "is there" not in again.stdout
+    assert ": exists" not in again.stdout
     assert without_times((copy / "docs/study.md").read_text()) == without_times(report)
 
     (copy / "params.yaml").write_text((copy / "params.yaml").read_text() + "\n")

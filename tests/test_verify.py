@@ -45,7 +45,7 @@ def test_a_faithful_lock_is_verified_in_another_folder_and_the_checkout_is_left_
     before = shell("git", "status", "--porcelain", "--ignored", cwd=short)
     done = verified(short, tmp_path / "temporary")
     assert done.returncode == 0, done.stderr
-    assert "verified: 8 outputs of 3 stages are, byte for byte, what dvc.lock says\n" in done.stdout
+    assert "verified: 8 outputs of 3 stages are byte for byte as in dvc.lock\n" in done.stdout
     assert "Running stage 'split'" in done.stdout
     assert shell("git", "status", "--porcelain", "--ignored", cwd=short) == before
 
@@ -62,7 +62,7 @@ def test_the_first_stage_that_differs_is_named_with_its_outputs_and_what_may_be_
     assert done.returncode == 1
     assert "survey is the first stage that differs: data/faces.csv\nafter it: split\n" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.endswith("verify: 2 of 8 outputs are not what dvc.lock says\n")
+    assert done.stderr.endswith("verify: 2 of 8 outputs differ from dvc.lock\n")
 
 
 def test_a_pipeline_that_fails_in_the_clone_is_one_line(short, tmp_path):
@@ -94,5 +94,5 @@ def test_packages_other_than_pinned_are_named():
 
 def test_a_difference_that_tensorflow_made_is_laid_to_the_processor_and_no_other(short):
     assert "AVX-512" in verify.reasons(2, "").splitlines()[-1]
-    assert "may be a defect" in verify.reasons(None, "")
-    assert "may be a defect" not in verify.reasons(None, "numpy==0.1\n")
+    assert "may be a bug" in verify.reasons(None, "")
+    assert "may be a bug" not in verify.reasons(None, "numpy==0.1\n")

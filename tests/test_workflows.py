@@ -78,7 +78,7 @@ def test_a_pull_request_is_told_what_it_changes(copy):
     assert done.returncode == 0, done.stderr
     report = (copy / "report.md").read_text()
     before, now = (shell("git", "rev-parse", name, cwd=copy).strip() for name in ("main~1", "proposal"))
-    assert report.startswith(f"### Since main ({before[:7]})\n\nThe model is not worse than is allowed.\n")
+    assert report.startswith(f"### Since main ({before[:7]})\n\nThe model is not worse than allowed.\n")
     headline = next(line for line in report.splitlines() if line.startswith("| accuracy"))
     value = r"-?\d\.\d{4} \(\d\.\d{4} to \d\.\d{4}\)"
     assert re.fullmatch(rf"\| accuracy \| {value} \| {value} \| -0\.0040 \| overlap \|", headline)
@@ -118,7 +118,7 @@ def test_scores_on_another_test_split_are_not_held_against_each_other(copy):
 def test_a_branch_that_changes_nothing_is_told_so(copy):
     now = shell("git", "rev-parse", "main", cwd=copy)
     report = shell(sys.executable, "-m", "facemask.experiments.diff", "branch=main", cwd=copy)
-    parts = "The model is not worse than is allowed.", "No metrics differ.", "No params differ.", "No figures differ."
+    parts = "The model is not worse than allowed.", "No metrics differ.", "No params differ.", "No figures differ."
     assert report == "\n\n".join([f"### Since main ({now[:7]})", *parts]) + "\n"
 
 

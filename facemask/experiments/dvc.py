@@ -1,4 +1,4 @@
-"""DVC's experiments and commits, and what a commit's dvc.lock holds."""
+"""Git, DVC and its experiments, and the dvc.lock of a commit."""
 
 import re
 import subprocess
@@ -30,12 +30,12 @@ def git(*args: str) -> str:
 
 
 def commit_of(revision: str) -> str:
-    """The commit that a branch, a tag, a hash or the name of a DVC experiment stands for.
+    """The commit of a branch, a tag, a hash or the name of a DVC experiment.
 
     Raises
     ------
     UserError
-        If it stands for none.
+        If there is none.
     """
     from dvc.repo import Repo
     from dvc.scm import RevError, resolve_rev
@@ -63,7 +63,7 @@ def dvc(*args: str) -> str:
 
 
 def at(commit: str, file: str) -> str:
-    """What a file that Git holds says in a commit.
+    """The content of a file in a commit.
 
     Raises
     ------
@@ -74,17 +74,17 @@ def at(commit: str, file: str) -> str:
 
 
 def names() -> list[str]:
-    """The experiments that stand on the checked-out commit."""
+    """The names of the experiments on the checked-out commit."""
     return dvc("exp", "list", "--name-only").split()
 
 
 def run(name: str, changes: Sequence[str]) -> str | None:
-    """Run an experiment in a temporary copy of the commit, apart from all others; None, or why it failed.
+    """Run an experiment in a temporary copy of the commit; return None, or why it failed.
 
     Parameters
     ----------
     changes : sequence of str
-        As `dvc exp run -S` takes them: lr=1e-4.
+        As for `dvc exp run -S`: lr=1e-4.
     """
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
     for change in changes:
@@ -104,31 +104,31 @@ def run(name: str, changes: Sequence[str]) -> str | None:
 
 
 def output(lock: str, path: str) -> str:
-    """The md5 that a dvc.lock holds for an output.
+    """The md5 of an output in a dvc.lock.
 
     Raises
     ------
     UserError
-        If it holds none.
+        If it has none.
     """
     for stage in yaml.safe_load(lock)["stages"].values():
         for out in stage.get("outs", []):
             if out["path"] == path:
                 return out["md5"]
-    raise UserError(f"dvc.lock knows no {path}; run: dvc repro")
+    raise UserError(f"dvc.lock has no {path}; run: dvc repro")
 
 
 def check_whole(lock: str, path: str) -> None:
-    """Refuse a dvc.lock in which an output was made of others than those that it holds.
+    """Refuse a dvc.lock in which an output was made from other inputs than the outputs in it.
 
     Raises
     ------
     UserError
-        Naming the one that was made anew.
+        Naming the input that differs.
     """
     stages = yaml.safe_load(lock)["stages"].values()
     made = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
     maker = next(stage for stage in stages if path in [out["path"] for out in stage.get("outs", [])])
     for used in maker["deps"]:
         if made.get(used["path"], used.get("md5")) != used.get("md5"):
-            raise UserError(f"dvc.lock holds another {used['path']} than {path} was made of; run dvc repro, and commit")
+            raise UserError(f"dvc.lock has another {used['path']} than {path} was made from; run dvc repro, and commit")
