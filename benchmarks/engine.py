@@ -1,4 +1,4 @@
-"""What runs a network fastest on this processor: python -m benchmarks.engine BACKBONE.keras TFLITE_FOLDER SHARDS
+"""Inference speed of Keras and LiteRT: python -m benchmarks.engine BACKBONE.keras TFLITE_FOLDER SHARDS
 
 Prints JSON: photos a second through Keras' predict and through LiteRT, on one thread and on all, and the milliseconds
 of one photo.
@@ -21,7 +21,7 @@ REPEATS = 5
 
 
 def rate(run, photos: int) -> float:
-    """Photos a second, the median of a few runs after one that does not count."""
+    """Photos a second, the median of a few runs after a warm-up."""
     run()
     seconds = []
     for _ in range(REPEATS):
