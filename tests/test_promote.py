@@ -1,4 +1,4 @@
-"""The champion: it moves to a model that holds, and one line says why it does not."""
+"""The champion: it moves to a model that passes the gates, or one line says why not."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def test_the_champion_moves_to_an_experiment_and_back(copy, client):
     assert champion(client) == {"HEAD": "1", "slower": "2"}[better]
 
 
-def test_a_model_that_does_not_hold_is_refused_in_one_line(copy, client):
+def test_a_model_that_fails_a_gate_is_refused_in_one_line(copy, client):
     assert "there is no experiment or revision nothing; dvc exp list" in refusal(copy, "nothing")
     with (copy / "dvc.lock").open("a") as lock:
         lock.write("\n")
@@ -85,7 +85,7 @@ def test_a_model_that_does_not_hold_is_refused_in_one_line(copy, client):
 
 
 def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: str) -> str:
-    """A further version in the registry, whose run says that it reached these scores."""
+    """A further version in the registry, whose run has these scores."""
     experiment = client.get_experiment_by_name("facemask").experiment_id
     run = client.create_run(experiment, tags={tracking.SPLIT_TAG: split})
     client.log_text(run.info.run_id, scores.to_csv(index=False), "scores.csv")
@@ -93,7 +93,7 @@ def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: 
     return str(client.create_model_version("facemask", "models:/facemask/1", run.info.run_id).version)
 
 
-def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_it_is_named(copy, client):
+def test_a_champion_stays_unless_the_other_is_not_worse_on_the_same_test_split_or_it_is_named(copy, client):
     scores = read_csv(copy / dvc.SCORES)
     split = dvc.output((copy / "dvc.lock").read_text(), dvc.MANIFEST)
     accuracy = scores.query("test_set == 'test' and score == 'accuracy'").value.item()
@@ -105,10 +105,10 @@ def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_
         (str(unknown.version), "its run in MLflow has no scores"),
     ):
         client.set_registered_model_alias("facemask", "champion", other)
-        said = refusal(copy, "HEAD")
-        assert said.startswith(f"promote: the champion, version {other}, stays: ")
-        assert reason in said
-        assert said.endswith(f"make promote EXP=HEAD INSTEAD_OF={other}")
+        message = refusal(copy, "HEAD")
+        assert message.startswith(f"promote: the champion, version {other}, stays: ")
+        assert reason in message
+        assert message.endswith(f"make promote EXP=HEAD INSTEAD_OF={other}")
         assert promote(copy, "HEAD", "instead_of=1").returncode == 1
         assert champion(client) == other
         assert promote(copy, "HEAD", f"instead_of={other}").returncode == 0
@@ -117,8 +117,8 @@ def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_
     assert promote(copy, "HEAD").returncode == 0
 
 
-def test_a_run_is_that_of_all_that_it_reports(copy, client, monkeypatch):
-    """A rule that leaves the model as it is, then an export of the baseline's model: three runs, none mixed."""
+def test_every_combination_of_model_and_rule_has_its_own_run(copy, client, monkeypatch):
+    """Another decision rule with the same model, another export, and both: runs are not mixed."""
     monkeypatch.chdir(copy)
     shell("dvc", "exp", "run", "--name", "ruled", "--set-param", "decision.recall=0.5", cwd=copy)
     shell("git", "checkout", "--quiet", ".", cwd=copy)
@@ -135,8 +135,8 @@ def test_a_run_is_that_of_all_that_it_reports(copy, client, monkeypatch):
             run = tracking.run_of(dvc.output(lock, dvc.RECORD), experiment)
         assert run.data.tags.get("dvc.exp_name", "HEAD") == revision
         for name in ("test.json", "export.json", "scores.csv"):
-            told = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{name}").strip()
-            assert told == dvc.at(dvc.commit_of(revision), f"metrics/{name}"), (revision, name)
+            text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{name}").strip()
+            assert text == dvc.at(dvc.commit_of(revision), f"metrics/{name}"), (revision, name)
         return run.data.params["decision.recall"], run.data.params["export.calibration_images"]
 
     assert {revision: changed(revision) for revision in expected} == expected
@@ -170,8 +170,8 @@ def test_a_server_that_is_down_is_one_line_without_its_password(command, copy):
     assert secret not in done.stdout + done.stderr
 
 
-def test_a_served_champion_answers_a_photo(copy, client):
-    """As a phone's backend would ask: JSON over HTTP."""
+def test_a_served_champion_answers_with_predictions(copy, client):
+    """JSON over HTTP."""
     assert promote(copy, "HEAD").returncode == 0
     port = free_port()
     command = ["mlflow", "models", "serve", "--model-uri", "models:/facemask@champion", "--env-manager", "local",
@@ -205,7 +205,7 @@ def test_a_served_champion_answers_a_photo(copy, client):
     assert wrong.status_code == 400
 
 
-def test_the_logged_model_says_what_it_takes(copy, client):
+def test_the_logged_model_has_a_signature(copy, client):
     [pixels] = mlflow.models.get_model_info("models:/facemask/1").signature.inputs
     assert (pixels.type, pixels.shape) == (np.uint8, (-1, 32, 32, 3))
     assert mlflow.models.get_model_info("models:/facemask/1").signature.outputs.input_names()[0] == "label"

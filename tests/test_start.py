@@ -1,4 +1,4 @@
-"""What a stage does not use, it does not import: TensorFlow alone costs seconds."""
+"""A stage imports only what it uses: TensorFlow alone takes seconds."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2
         ("record", set()),
     ],
 )
-def test_a_stage_starts_with_no_more_than_it_needs(name, used):
+def test_a_stage_imports_only_what_it_needs(name, used):
     code = f"import sys, stages.{name}; print(*(set({HEAVY}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == used

@@ -1,4 +1,4 @@
-"""facemask watch: files and live streams, however they end."""
+"""facemask watch: files and live streams, and all ways in which they end."""
 
 import json
 import os
@@ -26,7 +26,7 @@ RATE = 25
 
 
 def picture(number: int) -> np.ndarray:
-    """A frame that says its number, 0 to 249, by its brightness."""
+    """A frame whose brightness is its number, 0 to 249."""
     return np.full((64, 96, 3), number, np.uint8)
 
 
@@ -38,7 +38,7 @@ def write_video(path: str, frames: list[np.ndarray]) -> None:
 
 
 def read_video(path) -> list[np.ndarray]:
-    """Every frame of a video, as a player sees it."""
+    """All frames of a video."""
     video, frames = cv2.VideoCapture(str(path)), []
     while (read := video.read())[0]:
         frames.append(read[1])
@@ -100,7 +100,7 @@ def test_every_frame_of_a_file_is_labelled_and_written(suffix, exported):
     before, after = read_video("in.avi"), read_video(f"out{suffix}")
     assert len(before) == len(after) == 30
     assert after[20].shape == before[20].shape
-    assert np.abs(after[20].astype(int) - before[20]).max() > 60  # a frame and a label are drawn in
+    assert np.abs(after[20].astype(int) - before[20]).max() > 60  # a box and a label are drawn
     appeared, left = map(json.loads, done.stdout.splitlines())
     assert (appeared["event"], left["event"]) == ("appeared", "left")
     assert (appeared["time"], left["time"]) == (pytest.approx(4 / RATE), pytest.approx(29 / RATE))
@@ -118,16 +118,16 @@ def test_events_can_go_to_a_file(exported):
     assert [json.loads(line)["event"] for line in events] == ["appeared", "left"]
 
 
-def test_a_lost_camera_is_opened_again_and_given_up_when_patience_ends(exported):
+def test_a_lost_camera_is_reopened_until_patience_ends(exported):
     with camera(40, 40) as (address, _):
         done = watch(address, "--output", "out.mp4", "--patience", "4", model=exported)
     assert done.returncode == 1
-    said = [line.removeprefix("facemask watch: ") for line in done.stderr.splitlines()]
+    messages = [line.removeprefix("facemask watch: ") for line in done.stderr.splitlines()]
     host = address.removesuffix("/stream")
-    assert said[0] == f"{host} is lost; trying again for 4 s"
-    assert said[1].startswith(f"{host} is back after ")
-    assert said[2] == said[0]
-    assert said[-1] == f"{host} did not come back within 4 s; given up"
+    assert messages[0] == f"{host} is lost; trying again for 4 s"
+    assert messages[1].startswith(f"{host} is back after ")
+    assert messages[2] == messages[0]
+    assert messages[-1] == f"{host} did not come back within 4 s; given up"
     assert len(read_video("out.mp4")) > 40
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["event"] for event in events] == ["appeared", "left"]
@@ -154,7 +154,7 @@ def test_the_waits_before_a_lost_camera_is_opened_again_double_up_to_the_longest
     assert waits == [0.5, 1, 2, 4, 8, 8, 8]
 
 
-def test_a_camera_that_falls_silent_is_a_lost_one(exported):
+def test_a_silent_camera_is_a_lost_one(exported):
     with camera(-20) as (address, _):
         done = watch(address, "--patience", "1", model=exported)
     assert done.returncode == 1
@@ -162,7 +162,7 @@ def test_a_camera_that_falls_silent_is_a_lost_one(exported):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_whole_files(number, exported):
+def test_an_interrupt_leaves_complete_files(number, exported):
     with camera(100_000) as (address, sent):
         command = [sys.executable, "-m", "facemask", "watch", address, "--detector=none", f"--model={exported}"]
         with subprocess.Popen(
@@ -173,10 +173,10 @@ def test_an_interrupt_leaves_whole_files(number, exported):
             before = len(sent)
             wait_until(lambda: len(sent) >= before + RATE, "the camera sends further frames")
             process.send_signal(number)
-            events, said = process.communicate(timeout=30)
-    assert process.returncode == 0, said
+            events, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
     assert json.loads(events.splitlines()[-1])["event"] == "left"
-    assert said.startswith("facemask watch: stopped by the user\n")
+    assert stderr.startswith("facemask watch: stopped by the user\n")
     assert read_video("out.mp4")
 
 
@@ -193,7 +193,7 @@ def test_a_slow_consumer_of_a_live_source_gets_its_newest_frames():
             last = newest
 
 
-def test_a_video_of_what_happened_live_lasts_as_long_as_that_did(exported):
+def test_a_recording_of_a_live_source_plays_at_real_speed(exported):
     with camera(75) as (address, _):
         done = watch(address, "--output", "out.mp4", "--patience", "0.5", model=exported)
     last = json.loads(done.stdout.splitlines()[-1])["time"]
@@ -234,7 +234,7 @@ def test_a_fault_is_one_line(fault, exported):
 
 @pytest.mark.parametrize("option", ["--output", "--events"])
 @pytest.mark.parametrize("link", [None, Path.hardlink_to, Path.symlink_to])
-def test_an_output_that_is_the_source_under_any_name_leaves_it_as_it_is(option, link, exported):
+def test_an_output_that_is_the_source_by_any_name_is_refused(option, link, exported):
     write_video("in.avi", [picture(9)] * 3)
     before = Path("in.avi").read_bytes()
     if link:
@@ -248,7 +248,7 @@ def test_an_output_that_is_the_source_under_any_name_leaves_it_as_it_is(option, 
         assert Path("in.avi").read_bytes() == before
 
 
-def test_outputs_stay_as_they_are_if_the_source_has_no_frame(exported):
+def test_outputs_are_unchanged_if_the_source_has_no_frame(exported):
     write_video("whole.avi", [picture(9)] * 3)
     content = Path("whole.avi").read_bytes()
     Path("cut.avi").write_bytes(content[: content.index(b"movi") + 4])
@@ -262,7 +262,7 @@ def test_outputs_stay_as_they_are_if_the_source_has_no_frame(exported):
     assert not Path("new.avi").exists()
 
 
-def test_a_name_that_is_no_text_is_read_and_written(exported):
+def test_a_name_that_is_not_utf_8_is_read_and_written(exported):
     name, output = os.fsdecode(b"caf\xe9.avi"), os.fsdecode(b"out\xe9.avi")
     write_video("in.avi", [picture(9)] * 10)
     Path("in.avi").rename(name)
@@ -292,15 +292,15 @@ def test_no_part_of_an_address_that_may_be_secret_is_shown(scheme, host, before,
         assert SECRET not in shown(address), address
 
 
-def test_what_is_no_secret_is_shown():
+def test_names_without_secrets_are_shown():
     assert shown("rtsp://user:password@10.0.0.9:8554/live?token=1") == "rtsp://10.0.0.9:8554"
     assert [shown(name) for name in ("0", "film.mp4", "of 12/film.mp4")] == ["0", "film.mp4", "of 12/film.mp4"]
 
 
 @pytest.mark.slow
 @pytest.mark.real
-def test_four_people_are_seen_to_put_masks_on(real_model, shared):
-    """They are bare for the first second; one takes the mask off again and back on; at the end all wear one."""
+def test_four_people_put_masks_on_in_a_video(real_model, shared):
+    """All are unmasked for the first second; one takes the mask off again and back on; at the end all wear one."""
     video = shared / "data/four_people_masking.mp4"
     from facemask.inference.classifier import Classifier
     from facemask.inference.detectors import DETECTORS
