@@ -96,7 +96,7 @@ def test_a_name_used_twice_is_refused(twin):
 
 def test_a_name_that_is_not_utf_8_as_it_claims_is_shown():
     RAW.write_bytes(zip_of(("b\u00e9.jpg", b"1")).read_bytes().replace("b\u00e9".encode(), b"b\xe9x"))
-    with pytest.raises(UserError, match=r"member b'b\\xe9x.jpg' says that its name is UTF-8, and it is not"):
+    with pytest.raises(UserError, match=r"member b'b\\xe9x.jpg' claims that its name is UTF-8, and it is not"):
         Archive(RAW)
 
 

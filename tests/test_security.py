@@ -111,10 +111,10 @@ def hostile_models(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("lambda", "cannot be loaded as data alone (Requested the deserialization of a `Lambda` layer"),
-        ("named", "cannot be loaded as data alone ("),
-        ("page", "is missing, or no whole .keras file"),
-        ("absent", "is missing, or no whole .keras file"),
+        ("lambda", "cannot be loaded in safe mode (Requested the deserialization of a `Lambda` layer"),
+        ("named", "cannot be loaded in safe mode ("),
+        ("page", "is missing, or not a complete .keras file"),
+        ("absent", "is missing, or not a complete .keras file"),
     ],
 )
 def test_an_unsafe_model_is_refused_in_one_line(hostile_models, name, reason, tmp_path):
@@ -142,7 +142,7 @@ def test_a_stage_does_not_run_the_code_in_a_model(name, file, copy, hostile_mode
     done = stage(name, *arguments_of(name), folder=copy)
     assert done.returncode == 1
     assert not (copy / "ran").exists()
-    assert done.stderr.splitlines()[-1].startswith(f"{name}: models/{file} cannot be loaded as data alone (")
+    assert done.stderr.splitlines()[-1].startswith(f"{name}: models/{file} cannot be loaded in safe mode (")
     assert [output.read_bytes() for output in outputs] == before
 
 
@@ -150,7 +150,7 @@ def test_a_shard_that_is_a_pickle_is_refused(tmp_path):
     np.save("train.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
     Path("test.npy").write_bytes(pickle.dumps(Bomb()))
     for split in ("train", "test"):
-        with pytest.raises(UserError, match=r"is no whole array of numbers; make it again with: dvc repro$"):
+        with pytest.raises(UserError, match=r"is not a complete array of numbers; make it again with: dvc repro$"):
             shards.array(Path(), split)
     assert not Path("ran").exists()
     np.load("train.npy", allow_pickle=True)

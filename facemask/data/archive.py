@@ -83,7 +83,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise UserError(f"there is no file {path}") from None
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path.name}: member {error.object!r} says that its name is UTF-8, and it is not; zip it anew"
+            f"{path.name}: member {error.object!r} claims that its name is UTF-8, and it is not; zip it again"
         ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         with path.open("rb") as file:

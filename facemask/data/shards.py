@@ -53,7 +53,7 @@ def array(folder: Path, split: str) -> np.memmap:
     try:
         return np.load(file, mmap_mode="r")
     except (ValueError, EOFError):
-        raise UserError(f"{file} is no whole array of numbers; make it again with: dvc repro") from None
+        raise UserError(f"{file} is not a complete array of numbers; make it again with: dvc repro") from None
 
 
 def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:

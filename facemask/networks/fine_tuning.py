@@ -39,12 +39,12 @@ def load(file: Path) -> "keras.Model":
 
     again = "train it here with: dvc repro"
     if not zipfile.is_zipfile(file):
-        raise UserError(f"{file} is missing, or no whole .keras file; {again}")
+        raise UserError(f"{file} is missing, or not a complete .keras file; {again}")
     try:
         return keras.saving.load_model(file)
     except Exception as error:  # its readers of JSON, zip and HDF5 raise many kinds
         reason = str(error).split(". ")[0]
-        raise UserError(f"{file} cannot be loaded as data alone ({' '.join(reason.split())}); {again}") from None
+        raise UserError(f"{file} cannot be loaded in safe mode ({' '.join(reason.split())}); {again}") from None
 
 
 def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None", "keras.Model | None"]:
