@@ -7,27 +7,27 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
-# Columns that make a table too wide for a terminal: hashes of files, and what params or other scores say already.
+# Columns left out for the width of a terminal: hashes of files, and what parameters or other scores show.
 NOT_COMPARED := Created|Executor|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help repro preset verify test slow compare ui diff promote study pretrain bench lock audit
 
-help: ## List what can be made
+help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-repro: $(ENVIRONMENT) ## Run whatever of the pipeline is out of date
+repro: $(ENVIRONMENT) ## Run the stages that are out of date
 	@python -m stages
 	dvc repro
 	@dvc metrics diff --all
 
-compare: $(ENVIRONMENT) ## Show the experiments on this commit: what of parameters and metrics differs
+compare: $(ENVIRONMENT) ## Compare the experiments on this commit: parameters and metrics that differ
 	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '($(NOT_COMPARED))$$'
 
 preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset NAME=archive
 	@python -m facemask.experiments.preset name="$$NAME"
 
-verify: $(ENVIRONMENT) ## Make everything anew in a clone, and hold it against dvc.lock
+verify: $(ENVIRONMENT) ## Reproduce everything in a clone, and compare it with dvc.lock
 	@python -m facemask.experiments.verify
 
 test: $(ENVIRONMENT) ## Run the tests and the linter
@@ -48,20 +48,20 @@ diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails 
 promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
 	@python -m facemask.experiments.promote revision="$$EXP" $${INSTEAD_OF:+instead_of="$$INSTEAD_OF"}
 
-study: $(ENVIRONMENT) ## Run the experiments of study.yaml that are not there yet, and write docs/study.md
+study: $(ENVIRONMENT) ## Run the missing experiments of study.yaml, and write docs/study.md
 	@python -m facemask.experiments.study experiments=study.yaml page=docs/study.md picture=docs/study.png
 
-pretrain: $(ENVIRONMENT) ## Train anew the weights that the demo begins with; they are in Git
+pretrain: $(ENVIRONMENT) ## Train the demo's pretrained weights again; they are in Git
 	python -m facemask.experiments.pretrain weights=facemask/networks/synthetic.weights.h5 record=facemask/networks/synthetic.json
 
-bench: $(ENVIRONMENT) ## Time the pipeline beside the usual recipe: make bench PHOTOS=photos.zip WEIGHTS=FILE
+bench: $(ENVIRONMENT) ## Compare the speed of pipeline and baseline: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"
 
-lock: .venv/uv ## Resolve requirements.lock anew from pyproject.toml
+lock: .venv/uv ## Resolve requirements.lock from pyproject.toml
 	.venv/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
 
-audit: .venv/pip-audit ## Look up known faults of the locked packages, with PyPI's advisory service
+audit: .venv/pip-audit ## Look up known vulnerabilities of the locked packages, with PyPI's advisory service
 	.venv/pip-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
 
 $(ENVIRONMENT): requirements.lock

@@ -1,4 +1,4 @@
-"""What runs a network fastest on this processor: python -m benchmarks.engine BACKBONE.keras TFLITE_FOLDER SHARDS
+"""Inference speed of Keras and LiteRT: python -m benchmarks.engine BACKBONE.keras TFLITE_FOLDER SHARDS
 
 Prints JSON: photos a second through Keras' predict and through LiteRT, on one thread and on all, and the milliseconds
 of one photo.
@@ -21,7 +21,7 @@ REPEATS = 5
 
 
 def rate(run, photos: int) -> float:
-    """Photos a second, the median of a few runs after one that does not count."""
+    """Photos a second, the median of a few runs after a warm-up."""
     run()
     seconds = []
     for _ in range(REPEATS):
@@ -35,11 +35,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("backbone", "folder", "source"):
         parser.add_argument(name, type=Path)
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     import keras
 
-    backbone = keras.saving.load_model(arguments.backbone)
-    pixels = np.array(shards.array(arguments.source, "test"))
+    backbone = keras.saving.load_model(args.backbone)
+    pixels = np.array(shards.array(args.source, "test"))
     trunk = litert.convert(litert.freeze(backbone), "float32")
     alone = pixels[:30]
     predict = functools.partial(backbone.predict, verbose=0)
@@ -52,9 +52,7 @@ def main() -> None:
             del os.environ["LOKY_MAX_CPU_COUNT"]
         found[f"litert_{threads or 'all'}"] = rate(lambda: list(litert.run(trunk, pixels, "")), len(pixels))
     for variant in litert.VARIANTS:
-        found[f"{variant}_milliseconds"] = litert.latency(
-            (arguments.folder / f"{variant}.tflite").read_bytes(), pixels[0]
-        )
+        found[f"{variant}_milliseconds"] = litert.latency((args.folder / f"{variant}.tflite").read_bytes(), pixels[0])
     print(json.dumps(found))
 
 

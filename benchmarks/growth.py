@@ -1,6 +1,6 @@
-"""What every stage takes as a collection grows: python -m benchmarks.growth WEIGHTS PICTURE.png [PHOTOS ...]
+"""Time and memory of every stage by the number of photos: python -m benchmarks.growth WEIGHTS PICTURE.png [PHOTOS ...]
 
-Runs the whole pipeline on drawn faces, each number of them from nothing; prints Markdown and draws a picture.
+Runs the whole pipeline on synthetic faces, for each number from an empty cache; prints Markdown and draws a figure.
 """
 
 import argparse
@@ -21,7 +21,7 @@ STAGES = ("fetch", "survey", "split", "augment", "features", "train", "evaluate"
 
 
 def settings(photos: int, weights: Path) -> str:
-    """The committed parameters with so many faces, each of its own, and a frozen trunk."""
+    """The committed parameters with this number of faces, no search for near-duplicates, and a frozen trunk."""
     content = yaml.safe_load(Path("params.yaml").read_text())
     content |= HEAD | {"weights": str(weights), "alpha": 1.0, "image_size": SIDE, "epochs": 3}
     content["datasets"]["synthetic"] |= {"images": photos, "size": SIDE}
@@ -37,7 +37,7 @@ def draw(costs: dict[int, dict[str, Cost]], path: Path) -> None:
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         for axes, field, title in zip(figure.subplots(1, 2), Cost._fields, ("seconds", "peak memory, MB"), strict=True):
             for stage in STAGES:
-                name = "fetch (draws the faces)" if stage == "fetch" else stage
+                name = "fetch (synthetic faces)" if stage == "fetch" else stage
                 axes.plot(list(costs), [getattr(cost[stage], field) for cost in costs.values()], "o-", label=name)
             axes.set(xlabel="photos", title=title, xscale="log", yscale="log" if field == "seconds" else "linear")
             axes.set_xticks(list(costs), [f"{photos:,}" for photos in costs])
@@ -54,17 +54,17 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
     parser.add_argument("picture", type=Path)
     parser.add_argument("photos", type=int, nargs="*", default=SIZES)
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     costs = {}
     print(f"| photos | {' | '.join(STAGES)} |\n|--:|{'--:|' * len(STAGES)}")
-    for photos in arguments.photos:
+    for photos in args.photos:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary, "facemask")
-            measure.checkout(folder, settings(photos, arguments.weights.resolve()))
+            measure.checkout(folder, settings(photos, args.weights.resolve()))
             _, costs[photos], _ = measure.run(["dvc", "repro"], folder)
         cells = [f"{costs[photos][stage].seconds:.1f} s, {costs[photos][stage].megabytes:,.0f} MB" for stage in STAGES]
         print(f"| {photos:,} | {' | '.join(cells)} |", flush=True)
-    draw(costs, arguments.picture)
+    draw(costs, args.picture)
 
 
 if __name__ == "__main__":

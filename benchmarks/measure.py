@@ -1,4 +1,4 @@
-"""Run a command as a user does, and see how long each stage takes and how much memory it holds."""
+"""Run a command as a user does, and measure time and memory of each stage."""
 
 import contextlib
 import os
@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 import psutil
 
-EVERY = 0.1
+INTERVAL = 0.1  # seconds
 
 
 class Cost(NamedTuple):
-    """Seconds, and the most megabytes that all its processes held at once."""
+    """Seconds, and the peak memory of all processes together, in megabytes."""
 
     seconds: float
     megabytes: float
 
 
-def held(process: psutil.Process) -> float:
-    """Megabytes of a process and all under it, without the pages of files, which the system takes back when it must."""
+def memory(process: psutil.Process) -> float:
+    """Megabytes of a process and its children, without file-backed pages, which the system can reclaim."""
     total = 0
     for one in [process, *process.children(recursive=True)]:
         with contextlib.suppress(psutil.Error, OSError):
@@ -33,7 +33,7 @@ def held(process: psutil.Process) -> float:
 
 
 def run(command: list[str], folder: Path) -> tuple[Cost, dict[str, Cost], str]:
-    """Run a command; its cost, that of each DVC stage it ran, and what it printed.
+    """Run a command; return its cost, that of each DVC stage it ran, and its output.
 
     Raises
     ------
@@ -51,8 +51,8 @@ def run(command: list[str], folder: Path) -> tuple[Cost, dict[str, Cost], str]:
         root = psutil.Process(process.pid)
         while process.poll() is None:
             with contextlib.suppress(psutil.Error):
-                peaks[stage] = max(peaks.get(stage, 0), held(root))
-            time.sleep(EVERY)
+                peaks[stage] = max(peaks.get(stage, 0), memory(root))
+            time.sleep(INTERVAL)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -73,7 +73,7 @@ def run(command: list[str], folder: Path) -> tuple[Cost, dict[str, Cost], str]:
 
 
 def checkout(folder: Path, settings: str) -> None:
-    """Clone the committed project into a folder and commit other params there."""
+    """Clone the committed project into a folder and commit other parameters there."""
     source = Path(__file__).resolve().parent.parent
     subprocess.run(["git", "clone", "--quiet", source, folder], check=True)
     (folder / "params.yaml").write_text(settings)

@@ -1,7 +1,7 @@
-"""What the search for near-duplicates costs as a collection grows: python -m benchmarks.near_duplicates [PHOTOS ...]
+"""Cost of the search for near-duplicates by the number of photos: python -m benchmarks.near_duplicates [PHOTOS ...]
 
-Photos are coloured clouds, each unlike the others; every tenth is another one turned by 10 degrees and cropped, so that
-there is something to find. Prints what each step takes on one core, and which fraction of those pairs it finds.
+Photos are random coloured clouds; every tenth is the one before, rotated by 10 degrees and cropped. Prints the time of
+each step on one core, and the recall of those pairs.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from facemask.data.near_duplicates.features import extract, grey
 from facemask.data.near_duplicates.verification import align, compare, kind
 
 SIZES = (1_000, 5_000, 20_000, 100_000)
-COMPARED = 1_000  # candidates, of which the time of all is estimated
+COMPARED = 1_000  # candidates, from which the time of all is extrapolated
 
 
 def cloud(number: int) -> np.ndarray:

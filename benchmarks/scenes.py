@@ -1,7 +1,8 @@
-"""How many marked faces of scenes are found and called right: python -m benchmarks.scenes MODEL SCENES.zip
+"""Detection and classification on annotated scenes: python -m benchmarks.scenes MODEL SCENES.zip
 
-MODEL is an exported folder or a .tflite file in it; the zip holds photos and, by the same names, PASCAL VOC
-annotations. Faces of classes that the model does not have are left out, and those too small to be labelled.
+Prints detection recall, the accuracy on annotated and on detected boxes, and end-to-end: detected and classified right.
+MODEL is an exported folder or a .tflite file in it; the zip holds photos and PASCAL VOC annotations of the same names.
+Faces of classes that the model does not have, and faces too small to be labelled, are left out.
 """
 
 import argparse
@@ -21,15 +22,15 @@ from facemask.inference.recognition import classify
 from facemask.inference.stopwatch import Stopwatch
 from stages.survey import paired
 
-LEAST_OVERLAP = 0.5
+MIN_IOU = 0.5
 
 
 def scenes(path: Path, count: int):
-    """Photo and marked faces of about so many scenes, spread over the archive."""
+    """Photos and annotated faces of `count` scenes, evenly spaced in the archive."""
     with Archive(path) as archive:
-        marked = [pair for pair in paired(archive) if pair[1]]
-        for number in np.linspace(0, len(marked) - 1, min(count, len(marked))).round().astype(int):
-            photo, annotation = marked[number]
+        annotated = [pair for pair in paired(archive) if pair[1]]
+        for number in np.linspace(0, len(annotated) - 1, min(count, len(annotated))).round().astype(int):
+            photo, annotation = annotated[number]
             yield np.asarray(images.decode(archive.read(photo))), pascal_voc.parse(archive.read(annotation))
 
 
@@ -44,36 +45,36 @@ def main() -> None:
     classifier = Classifier(args.model)
     least = classifier.min_size
     names = {simple(name): name for name in classifier.classes}
-    perfect, found = [], {size: [] for size in args.sizes}
-    strangers, watch = dict.fromkeys(args.sizes, 0), Stopwatch()
+    given_boxes, detected = [], {size: [] for size in args.sizes}
+    false_positives, stopwatch = dict.fromkeys(args.sizes, 0), Stopwatch()
     detectors = {size: YuNet(args.detector_weights, sizes(size)) for size in args.sizes}
     count = 0
-    for pixels, marked in scenes(args.scenes, args.count):
+    for pixels, annotated in scenes(args.scenes, args.count):
         count += 1
-        boxes = [box for _, box in marked]
-        labels = [names.get(simple(label)) for label, _ in marked]
+        boxes = [box for _, box in annotated]
+        labels = [names.get(simple(label)) for label, _ in annotated]
         wanted = [number for number, box in enumerate(boxes) if labels[number] and box.shorter_side >= least]
         given = classify(pixels, [Face(boxes[number], 1.0) for number in wanted], classifier, min_size=0)
-        perfect += [face.label == labels[number] for number, face in zip(wanted, given, strict=True)]
+        given_boxes += [face.label == labels[number] for number, face in zip(wanted, given, strict=True)]
         for size, detect in detectors.items():
-            with watch(size):
+            with stopwatch(size):
                 faces = detect(pixels)
-            pairs = dict(matches(boxes, [face.box for face in faces], LEAST_OVERLAP))
-            known = set(pairs.values())
-            strangers[size] += sum(
-                face.box.shorter_side >= least for number, face in enumerate(faces) if number not in known
+            pairs = dict(matches(boxes, [face.box for face in faces], MIN_IOU))
+            matched = set(pairs.values())
+            false_positives[size] += sum(
+                face.box.shorter_side >= least for number, face in enumerate(faces) if number not in matched
             )
-            called = classify(pixels, faces, classifier, min_size=0)
-            found[size] += [
-                called[pairs[number]].label == labels[number] if number in pairs else None for number in wanted
+            classified = classify(pixels, faces, classifier, min_size=0)
+            detected[size] += [
+                classified[pairs[number]].label == labels[number] if number in pairs else None for number in wanted
             ]
-    print(f"{count} scenes, {len(perfect)} faces; with perfect boxes {np.mean(perfect):.3f} are called right")
-    print("longest side  recall  right of found  found and right  unmarked boxes  ms a photo")
-    for size, answers in found.items():
-        hits = [answer for answer in answers if answer is not None]
-        recall, right, both = len(hits) / len(answers), np.mean(hits), sum(hits) / len(answers)
-        milliseconds = 1000 * watch.seconds[size] / count
-        print(f"{size:>12}  {recall:6.3f}  {right:14.3f}  {both:15.3f}  {strangers[size]:14}  {milliseconds:10.1f}")
+    print(f"{count} scenes, {len(given_boxes)} faces; accuracy with annotated boxes {np.mean(given_boxes):.3f}")
+    print("longest side  recall  accuracy of detected  end-to-end  false positives  ms a photo")
+    for size, correct in detected.items():
+        hits = [one for one in correct if one is not None]
+        recall, accuracy, both = len(hits) / len(correct), np.mean(hits), sum(hits) / len(correct)
+        times = f"{false_positives[size]:15}  {1000 * stopwatch.seconds[size] / count:10.1f}"
+        print(f"{size:>12}  {recall:6.3f}  {accuracy:20.3f}  {both:10.3f}  {times}")
 
 
 if __name__ == "__main__":

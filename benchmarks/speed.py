@@ -1,6 +1,6 @@
-"""The pipeline beside the usual recipe, on the same photos, one after the other: make bench PHOTOS=... WEIGHTS=...
+"""Compare the pipeline with the baseline on the same photos: make bench PHOTOS=... WEIGHTS=...
 
-Prints Markdown. Every ratio is of two figures of the same run. Only rows that say so are multiplied out.
+Prints Markdown. Every ratio is of two measurements of the same run. Only rows that say so are extrapolated.
 """
 
 import argparse
@@ -21,7 +21,7 @@ MEASURED_EPOCHS = 2
 
 
 def settings(photos: Path, weights: Path) -> str:
-    """The archive preset with a frozen trunk and no copies: what the recipe trains."""
+    """The archive preset with a frozen trunk and without augmentation, as the baseline trains."""
     content = yaml.safe_load(Path("presets/archive.yaml").read_text())
     content |= HEAD | {"weights": str(weights)}
     content["datasets"]["photos"]["path"] = str(photos)
@@ -30,13 +30,13 @@ def settings(photos: Path, weights: Path) -> str:
 
 
 def accuracy(folder: Path) -> float:
-    """Of the model that the pipeline evaluated last."""
+    """Test accuracy of the last evaluated model."""
     return json.loads((folder / "metrics/test.json").read_text())["accuracy"]
 
 
-def recipe(folder: Path, weights: Path, epochs: int, *options: str) -> tuple[float, dict, float]:
-    """Run the recipe; its seconds for ten epochs, its own report, and its megabytes."""
-    command = [sys.executable, "-m", "benchmarks.recipe", "data/raw/photos.zip", "data/manifest.csv", str(weights)]
+def baseline(folder: Path, weights: Path, epochs: int, *options: str) -> tuple[float, dict, float]:
+    """Run the baseline; return its seconds for ten epochs, its report, and its megabytes."""
+    command = [sys.executable, "-m", "benchmarks.baseline", "data/raw/photos.zip", "data/manifest.csv", str(weights)]
     cost, _, output = measure.run([*command, "--epochs", str(epochs), *options], folder)
     report = json.loads(output.splitlines()[-1])
     first, *later = report["epochs"]
@@ -44,14 +44,14 @@ def recipe(folder: Path, weights: Path, epochs: int, *options: str) -> tuple[flo
     return report["before"] + first + rest + report["after"], report, cost.megabytes
 
 
-def row(name: str, seconds: float, usual: float, found: float | None, megabytes: float) -> str:
-    """A line of the table."""
-    shown = "" if found is None else f"{found:.4f}"
-    return f"| {name} | {seconds:.1f} | **{usual / seconds:.1f}** | {shown} | {megabytes:,.0f} |"
+def row(name: str, seconds: float, reference: float, accuracy: float | None, megabytes: float) -> str:
+    """A row of the table."""
+    shown = "" if accuracy is None else f"{accuracy:.4f}"
+    return f"| {name} | {seconds:.1f} | **{reference / seconds:.1f}** | {shown} | {megabytes:,.0f} |"
 
 
 def show_stages(cold: dict[str, measure.Cost], again: dict[str, measure.Cost]) -> None:
-    """What each stage takes from nothing, and in the next experiment."""
+    """The time of each stage with an empty cache, and in the next experiment."""
     print("\n| stage | seconds, cold | seconds, next experiment | peak MB |\n|---|--:|--:|--:|")
     for name, cost in cold.items():
         next_time = f"{again[name].seconds:.1f}" if name in again else ""
@@ -59,7 +59,7 @@ def show_stages(cold: dict[str, measure.Cost], again: dict[str, measure.Cost]) -
 
 
 def show_engine(engine: dict[str, float]) -> None:
-    """How fast the trunk runs over many photos, and the exported models over one."""
+    """The throughput of the trunk, and the latency of the exported models."""
     print("\n| the network's trunk | photos/s | times Keras |\n|---|--:|--:|")
     for key, name in (
         ("keras", "`model.predict`, its best batch, all cores"),
@@ -79,8 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="zip of class folders")
     parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
-    arguments = parser.parse_args()
-    photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
+    args = parser.parse_args()
+    photos, weights = args.photos.resolve(), args.weights.resolve()
     if not (photos.is_file() and weights.is_file()):
         parser.error("name two files: make bench PHOTOS=photos.zip WEIGHTS=FILE.weights.h5")
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}", flush=True)
@@ -102,19 +102,19 @@ def main() -> None:
         show_engine(json.loads(report.splitlines()[-1]))
         _, last, _ = measure.run(["dvc", "exp", "run", "-S", f"train_from={CUT}", "-S", "lr=1e-4"], folder)
         fine = accuracy(folder)
-        usual, learned, held = recipe(folder, weights, HEAD["epochs"])
-        cached, _, cached_held = recipe(folder, weights, MEASURED_EPOCHS, "--cached")
-        blocks, _, blocks_held = recipe(folder, weights, MEASURED_EPOCHS, "--train-from", CUT)
+        plain, report, peak = baseline(folder, weights, HEAD["epochs"])
+        cached, _, cached_peak = baseline(folder, weights, MEASURED_EPOCHS, "--cached")
+        blocks, _, blocks_peak = baseline(folder, weights, MEASURED_EPOCHS, "--train-from", CUT)
     trunk, top = last["features"], last["train"]
     both = trunk.seconds + top.seconds
     print("\n| 10 epochs on the same photos | seconds | times faster | test accuracy | peak MB |")
     print("|---|--:|--:|--:|--:|")
     for line in (
-        row("the usual recipe", usual, usual, learned["test_accuracy"], held),
-        row("the same with tf.data, photos decoded once (2 epochs, multiplied out)", cached, usual, None, cached_held),
-        row("`dvc repro`, from the zip to the evaluated, exported model", cold.seconds, usual, exact, cold.megabytes),
-        row("`dvc exp run -S lr=1e-4`, the next experiment", again.seconds, usual, gentle, again.megabytes),
-        row(f"the usual recipe from {CUT} on (2 epochs, multiplied out)", blocks, blocks, None, blocks_held),
+        row("the baseline", plain, plain, report["test_accuracy"], peak),
+        row("the same with tf.data, photos decoded once (2 epochs, extrapolated)", cached, plain, None, cached_peak),
+        row("`dvc repro`, from the zip to the evaluated, exported model", cold.seconds, plain, exact, cold.megabytes),
+        row("`dvc exp run -S lr=1e-4`, the next experiment", again.seconds, plain, gentle, again.megabytes),
+        row(f"the baseline from {CUT} on (2 epochs, extrapolated)", blocks, blocks, None, blocks_peak),
         row(f"features and train from {CUT} on", both, blocks, fine, max(trunk.megabytes, top.megabytes)),
         row("train alone, when only its parameters change", top.seconds, blocks, fine, top.megabytes),
     ):

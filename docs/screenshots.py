@@ -1,7 +1,6 @@
-"""Photograph MLflow's pages as `make ui` shows them: python docs/screenshots.py RUNS.png COMPARISON.png [SEARCH].
+"""Screenshots of MLflow's pages as `make ui` shows them: python docs/screenshots.py RUNS.png COMPARISON.png [SEARCH].
 
-SEARCH chooses the runs in MLflow's words; `make study` says at its end what shows its own. Needs chromium and
-chromedriver.
+SEARCH is a filter of MLflow for the runs; `make study` prints one for its runs. Needs chromium and chromedriver.
 """
 
 import argparse
@@ -21,12 +20,12 @@ from facemask.experiments import view
 
 PORT = 5099
 PAGE = f"http://127.0.0.1:{PORT}"
-DRAWING_SECONDS = 8
+RENDERING_SECONDS = 8
 AXES = ("lr", "train_from"), ("accuracy", "int8_accuracy")  # parameters, metrics
 
 
 def wait_for(server: subprocess.Popen) -> None:
-    """Until MLflow answers; SystemExit if it ends instead."""
+    """Wait until MLflow answers; SystemExit if it ends instead."""
     while server.poll() is None:
         with contextlib.suppress(requests.RequestException):
             requests.get(f"{PAGE}/health", timeout=5).raise_for_status()
@@ -35,9 +34,9 @@ def wait_for(server: subprocess.Popen) -> None:
     sys.exit(f"mlflow ui ended with status {server.returncode}; is port {PORT} taken?")
 
 
-def photograph(browser: webdriver.Chrome, picture: Path) -> None:
-    """Save what the page shows once it is drawn."""
-    time.sleep(DRAWING_SECONDS)
+def take(browser: webdriver.Chrome, picture: Path) -> None:
+    """Save a screenshot of the page once it is rendered."""
+    time.sleep(RENDERING_SECONDS)
     browser.save_screenshot(str(picture))
 
 
@@ -46,8 +45,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("comparison", type=Path)
     parser.add_argument("search", nargs="?", default="")
-    words = parser.parse_args()
-    pages = view.choose(PAGE, words.search)
+    args = parser.parse_args()
+    pages = view.choose(PAGE, args.search)
     command = ["mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--port", str(PORT), "--workers", "1"]
     server = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     options = webdriver.ChromeOptions()
@@ -62,7 +61,7 @@ def main() -> None:
             browser.find_element(By.CSS_SELECTOR, "[aria-label='Close']").click()  # MLflow's assistant
             browser.find_element(By.CSS_SELECTOR, "[aria-label='Toggle sidebar']").click()
             browser.find_element(By.CSS_SELECTOR, "[role='row'] a[href*='/runs/']")  # until the runs are there
-            photograph(browser, words.runs)
+            take(browser, args.runs)
             browser.get(pages["compared"])
             browser.find_element(By.XPATH, "//button[contains(., 'Clear All')]").click()
             for field, names in zip(browser.find_elements(By.CSS_SELECTOR, "input[type=search]"), AXES, strict=True):
@@ -70,7 +69,7 @@ def main() -> None:
                     field.send_keys(name)
                     browser.find_element(By.CSS_SELECTOR, f"[title='{name}']").click()
                 field.send_keys(Keys.ESCAPE)
-            photograph(browser, words.comparison)
+            take(browser, args.comparison)
     finally:
         server.terminate()
         server.wait()

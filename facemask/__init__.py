@@ -1,1 +1,1 @@
-"""What the stages share."""
+"""The package of the stages and of the command facemask."""

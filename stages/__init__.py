@@ -1,1 +1,1 @@
-"""One script a stage; dvc.yaml wires them."""
+"""One script a stage; dvc.yaml connects them."""

@@ -13,7 +13,7 @@ NAMES = sorted({module.name for module in pkgutil.iter_modules(stages.__path__)}
 
 
 class Consistent(Section):
-    """What a value asks of another one that a different stage reads."""
+    """Conditions on parameters that different stages read."""
 
     @model_validator(mode="after")
     def label_is_a_class(self) -> "Consistent":
@@ -23,12 +23,12 @@ class Consistent(Section):
         return self
 
 
-# Every key that some stage reads, and nothing else, may stand in params.yaml.
+# params.yaml may contain the keys that some stage reads, and no others.
 Params = create_model("Params", __base__=(Consistent, *(import_module(f"stages.{name}").Settings for name in NAMES)))
 
 
 def check() -> None:
-    """Read and check params.yaml."""
+    """Validate params.yaml."""
     params.validate(Params, params.read())
 
 

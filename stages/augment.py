@@ -1,8 +1,7 @@
-"""Make every face the size the network takes, and add altered copies of those that are trained on.
+"""Crop and resize every face, and add augmented samples of the training faces.
 
-Reads the datasets and the manifest; writes a shard a split, uint8, and a contact
-sheet. A copy is drawn from (seed, face, number of the copy): order and number of workers do not
-matter.
+Reads the datasets and the manifest; writes a shard a split, uint8, and a contact sheet. The random generator of a
+sample is seeded by (seed, face, number of the sample): order and number of workers do not matter.
 """
 
 import functools
@@ -23,7 +22,7 @@ from facemask.data.boxes import from_columns
 from facemask.evaluation import figures
 
 FACES_A_TASK = 64
-SHEET_FACES, SHEET_COPIES = 5, 6
+SHEET_FACES, SHEET_SAMPLES = 5, 6
 
 
 class Settings(Section):
@@ -34,18 +33,18 @@ class Settings(Section):
     augment: Augment
 
 
-def generator(seed: int, face: Any, copy: int) -> np.random.Generator:
-    """The random numbers of one copy of one face."""
-    return np.random.default_rng([seed, int(face.sha256, 16), face.left, face.top, copy])
+def generator(seed: int, face: Any, number: int) -> np.random.Generator:
+    """The random generator of one augmented sample of a face."""
+    return np.random.default_rng([seed, int(face.sha256, 16), face.left, face.top, number])
 
 
-def prepare(faces: pd.DataFrame, archives: dict[str, Archive], settings: Settings, copies: int) -> np.ndarray:
-    """Each face followed by its altered copies: (faces * (1 + copies), size, size, 3), uint8."""
+def prepare(faces: pd.DataFrame, archives: dict[str, Archive], settings: Settings, samples: int) -> np.ndarray:
+    """Each face followed by its augmented samples: (faces * (1 + samples), size, size, 3), uint8."""
     pixels = []
     for face in faces.itertuples():
         content = archives[face.dataset].read(face.member)
         original = images.cut_out(content, from_columns(face), settings.image_size)
-        numbers = range(1, 1 + copies)
+        numbers = range(1, 1 + samples)
         pixels += [original, *(alter(original, settings.augment, generator(settings.seed, face, n)) for n in numbers)]
     return np.stack(pixels)
 
@@ -53,21 +52,21 @@ def prepare(faces: pd.DataFrame, archives: dict[str, Archive], settings: Setting
 def write_shard(
     folder: Path, split: str, archives: dict[str, Archive], faces: pd.DataFrame, settings: Settings
 ) -> None:
-    """Write a split's array and its table; only what is trained on gets copies."""
-    copies = settings.augment.copies if split == "train" else 0
-    prepared = functools.partial(prepare, archives=archives, settings=settings, copies=copies)
-    shape = (len(faces) * (1 + copies), settings.image_size, settings.image_size, 3)
+    """Write a split's array and its table; only the training split is augmented."""
+    samples = settings.augment.copies if split == "train" else 0
+    prepared = functools.partial(prepare, archives=archives, settings=settings, samples=samples)
+    shape = (len(faces) * (1 + samples), settings.image_size, settings.image_size, 3)
     shards.fill(folder, split, shape, np.uint8, parallel.apply(prepared, faces, FACES_A_TASK, split, "faces"))
-    table = faces.loc[faces.index.repeat(1 + copies), ["dataset", "member", "label", "group"]]
-    shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + copies), len(faces))))
+    table = faces.loc[faces.index.repeat(1 + samples), ["dataset", "member", "label", "group"]]
+    shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + samples), len(faces))))
 
 
 def draw_sheet(archives: dict[str, Archive], faces: pd.DataFrame, settings: Settings, sheet: Path) -> None:
-    """Show what augmentation does to a few training faces, classes in turn."""
+    """Draw a contact sheet of a few training faces, classes in turn, with augmented samples."""
     turn = faces.groupby("label").cumcount()
     chosen = faces.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(SHEET_FACES)
-    pixels = prepare(chosen, archives, settings, SHEET_COPIES)
-    pixels = pixels.reshape(len(chosen), 1 + SHEET_COPIES, *pixels.shape[1:])
+    pixels = prepare(chosen, archives, settings, SHEET_SAMPLES)
+    pixels = pixels.reshape(len(chosen), 1 + SHEET_SAMPLES, *pixels.shape[1:])
     figures.contact_sheet(pixels[:, 0], pixels[:, 1:], sheet)
 
 

@@ -1,7 +1,7 @@
-"""Tell whoever is handed the model what it is, what it was taught, how good it is and where it fails.
+"""Write the model card: what the model is, what it was trained on, how good it is and where it fails.
 
-Reads what the other stages wrote down; writes the model card as Markdown, after M. Mitchell et al.,
-"Model cards for model reporting", FAT* 2019. Nothing in it is typed by hand but the sentences.
+Reads outputs of the other stages; writes Markdown, after M. Mitchell et al., "Model cards for model reporting",
+FAT* 2019. Every figure in it is read from a file.
 """
 
 import json
@@ -22,12 +22,12 @@ from facemask.data.splits import Split
 from facemask.evaluation.markdown import table, with_interval
 from facemask.evaluation.metrics import INTERVAL, SCORES
 
-WORST = 5
+ERRORS_SHOWN = 5
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 
 
 class Settings(Section):
-    """The parameters that the sentences speak of; the card shows all of them."""
+    """The parameters that this stage reads; the card shows all of params.yaml."""
 
     image_size: Side
     model: str
@@ -38,30 +38,31 @@ class Settings(Section):
     split: Split
 
 
-def what(settings: Settings) -> str:
-    """The network, what it began with and what of it was trained."""
-    start = {
-        "head": "the head alone was trained",
-        "input": "all of it was trained",
-    }.get(settings.train_from, f"it was trained from the layer {settings.train_from} on")
+def network(settings: Settings) -> str:
+    """The network, its initial weights and which part of it was trained."""
+    trained = {
+        "head": "Only the head was trained",
+        "input": "The whole network was trained",
+    }.get(settings.train_from, f"It was trained from the layer {settings.train_from} on")
     synthetic = networks.synthetic_record()
     pretrained = (
-        f"weights pretrained on {synthetic['faces']:,} other synthetic faces, none with a mask, to tell "
+        f"pretrained on {synthetic['faces']:,} other synthetic faces, none with a mask, to predict "
         f"{len(synthetic['r2_by_attribute'])} attributes: pose, hair, colours and which parts of the face a patch "
         f"covers (`make pretrain`, seed {synthetic['seed']}, mean R² "
         f"{synthetic['r2']:.2f} on {synthetic['held_out']:,} held-out faces, sha256 `{synthetic['sha256'][:16]}`)"
     )
-    weights = {"none": "random weights", "imagenet": "ImageNet weights", "synthetic": pretrained}.get(
-        settings.weights, "given weights"
+    weights = {"none": "random initialisation", "imagenet": "ImageNet", "synthetic": pretrained}.get(
+        settings.weights, "from a file"
     )
     return (
-        f"A {settings.model} of width {settings.alpha:g} that looks at {settings.image_size} x {settings.image_size} "
-        f"pixels and tells {', '.join(sorted(settings.survey.classes))}. It began with {weights}; {start}."
+        f"A {settings.model} with width multiplier {settings.alpha:g} for photos of {settings.image_size} x "
+        f"{settings.image_size} pixels. Classes: {', '.join(sorted(settings.survey.classes))}. "
+        f"Initial weights: {weights}. {trained}."
     )
 
 
-def numbers(scores: pd.DataFrame, report: pd.DataFrame) -> str:
-    """Scores of every test set, then of its classes; empty where one has no meaning, as a ROC AUC of one class."""
+def score_tables(scores: pd.DataFrame, report: pd.DataFrame) -> str:
+    """Scores of every test set, then of its classes; empty where one is undefined, such as the ROC AUC of one class."""
     cells = {
         (row.test_set, row.score): with_interval(f"{row.value:.4f}", row.low, row.high) for row in scores.itertuples()
     }
@@ -83,22 +84,22 @@ def numbers(scores: pd.DataFrame, report: pd.DataFrame) -> str:
     return f"{overall}\n\n{classes}"
 
 
-def how_decided(rule: dict[str, Any]) -> str:
-    """How probabilities become a label."""
+def decision_rule(rule: dict[str, Any]) -> str:
+    """The decision rule, and how the probabilities were calibrated."""
     if rule["threshold"] is None:
-        chosen = "The likeliest class is the answer."
+        label = "The predicted class is the argmax of the probabilities."
     else:
-        chosen = (
-            f"The answer is {rule['label']} from a probability of {rule['threshold']:.4f} on, at which validation "
-            f"found {rule['recall']:.0%} of them; else the likeliest of the others."
+        label = (
+            f"The predicted class is {rule['label']} from a probability of {rule['threshold']:.4f} on, where its "
+            f"recall on validation is {rule['recall']:.0%}; below it, the argmax of the other classes."
         )
     if rule["temperature"] is None:
-        return f"{chosen} The probabilities are as trained, not calibrated."
-    return f"{chosen} The logits were divided by {rule['temperature']:.3f}, fitted on validation."
+        return f"{label} The probabilities are not calibrated."
+    return f"{label} Temperature scaling: the logits were divided by {rule['temperature']:.3f}, fitted on validation."
 
 
-def origin(name: str, record: dict[str, Any]) -> list[str]:
-    """A dataset's line: where it is from."""
+def dataset_row(name: str, record: dict[str, Any]) -> list[str]:
+    """A dataset's row of the table: where it is from."""
     return [
         name,
         record["source"],
@@ -109,8 +110,8 @@ def origin(name: str, record: dict[str, Any]) -> list[str]:
     ]
 
 
-def amounts(data: dict[str, Any], method: str) -> str:
-    """What was in the data, and what was done about near-duplicates."""
+def data_summary(data: dict[str, Any], method: str) -> str:
+    """Faces by split and class, and what was done about near-duplicates."""
     labels = sorted({label for counts in data["faces"].values() for label in counts})
     faces = table(
         ["split", *labels],
@@ -141,14 +142,14 @@ def amounts(data: dict[str, Any], method: str) -> str:
     return faces + "\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def worst(predictions: pd.DataFrame) -> str:
-    """The mistakes of which the model was most certain."""
+def confident_errors(predictions: pd.DataFrame) -> str:
+    """The errors on the test split with the highest confidence."""
     wrong = predictions[predictions.label != predictions.predicted]
-    wrong = wrong.sort_values("confidence", ascending=False, kind="stable").head(WORST)
+    wrong = wrong.sort_values("confidence", ascending=False, kind="stable").head(ERRORS_SHOWN)
     if wrong.empty:
-        return "None in the test split."
+        return "No errors on the test split."
     rows = [[f"`{row.member}`", row.label, row.predicted, f"{row.confidence:.4f}"] for row in wrong.itertuples()]
-    return table(["photo", "is", "was called", "confidence"], rows)
+    return table(["photo", "label", "predicted", "confidence"], rows)
 
 
 def main(
@@ -166,7 +167,7 @@ def main(
     read = {path: json.loads(path.read_text()) for path in (data, decision)}
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
-        ["file", "test accuracy", "same answer as Keras", "MB"],
+        ["file", "test accuracy", "agreement with Keras", "MB"],
         [
             [f"{one.variant}.tflite", f"{one.accuracy:.4f}", f"{one.agreement:.4f}", f"{one.bytes / 1e6:.1f}"]
             for one in read_csv(comparison).itertuples()
@@ -181,44 +182,43 @@ def main(
         card,
         f"""# Model card
 
-{what(settings)}
+{network(settings)}
 
-## How good it is
+## Evaluation
 
-The {INTERVAL}s are bootstrapped over groups of near-duplicates: they say what other photos of the same kind would have
-given, not what another seed would.
+The {INTERVAL}s are bootstrapped over groups of near-duplicates: they cover the choice of test photos, not the seed.
 
-{numbers(read_csv(scores), read_csv(report))}
+{score_tables(read_csv(scores), read_csv(report))}
 
-{how_decided(read[decision])}
+{decision_rule(read[decision])}
 
 {variants}
 
-## What it was taught
+## Datasets
 
-{table(["", "source", "name", "licence", "files", "fingerprint"], (origin(*item) for item in records.items()))}
+{table(["", "source", "name", "licence", "files", "fingerprint"], (dataset_row(*item) for item in records.items()))}
 
-{amounts(read[data], settings.split.method)}
+{data_summary(read[data], settings.split.method)}
 
-## Its worst mistakes
+## Most confident errors
 
-{worst(read_csv(predictions))}
+{confident_errors(read_csv(predictions))}
 
-![The most confident mistakes](figures/test_mistakes.png)
+![The most confident errors](figures/test_mistakes.png)
 
 ## Limits
 
-- It is for faces that fill the picture: cut them out first, {settings.survey.margin:.0%} wider than the face on every
-  side, and expect little below {settings.survey.min_size} pixels.
-- The test split has the same source as what it was trained on; a figure from elsewhere is nearer to what you will
-  get.
-- Whoever is missing in the data is missing in these figures: they say nothing about a group of people.
+- It is for faces that fill the photo: crop them first, {settings.survey.margin:.0%} wider than the face on every side.
+  It was not evaluated on faces below {settings.survey.min_size} pixels.
+- The test split has the same source as the training data. Scores on an external test set are closer to those on your
+  own photos.
+- People who are missing in the data are missing in these scores: they say nothing about a group of people.
 - It sees cloth over nose and mouth. It does not know whether a mask protects, and must not decide about a person
   by itself.
 
-## Made by
+## Versions and parameters
 
-`dvc repro` at the commit that holds this card, with
+Made by `dvc repro` at the commit that holds this card.
 
 {table(["", "version"], versions)}
 

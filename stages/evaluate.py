@@ -1,8 +1,8 @@
 """Evaluate the model on the test split and on the external test sets.
 
-Reads what of the model was trained, its labels, its decision rule, the shards and the features;
-writes the headline metrics, all scores with their intervals, the classification report, every single prediction,
-the curves of the test split as tables, and the figures.
+Reads the trained part of the model, its labels and decision rule, the shards and the features; writes the headline
+metrics, all scores with their intervals, the classification report, every prediction, the curves of the test split as
+tables, and the figures.
 """
 
 import json
@@ -40,7 +40,7 @@ def tabulate(rows: pd.DataFrame, probabilities: np.ndarray, predicted: np.ndarra
 
 
 def draw_curves(result: dict[str, Any], tables: list[pd.DataFrame], split: str, folder: Path) -> None:
-    """The figures of confusion matrix, ROC, precision-recall and reliability of a split."""
+    """Confusion matrix, ROC curve, precision-recall curve and reliability diagram of a split."""
     confusion, roc, precision_recall, reliability = tables
     areas, averages = (
         {label: one[name] for label, one in result["per_class"].items() if name in one}
@@ -53,16 +53,16 @@ def draw_curves(result: dict[str, Any], tables: list[pd.DataFrame], split: str, 
 
 
 def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, split: str, seed: int, folder: Path) -> None:
-    """A random grid of a split's photos, and the mistakes of which the model was most certain."""
+    """Random photos of a split, and the errors with the highest confidence."""
     chosen = np.random.default_rng(seed).permutation(len(predictions))[:GRID_PHOTOS]
     wrong = predictions[predictions.label != predictions.predicted]
-    worst = wrong.sort_values("confidence", ascending=False, kind="stable").index[:GRID_PHOTOS]
+    errors = wrong.sort_values("confidence", ascending=False, kind="stable").index[:GRID_PHOTOS]
     for name, title, indices in (
-        (f"{split}_photos.png", f"{len(chosen)} photos of {split}, drawn at random", chosen),
+        (f"{split}_photos.png", f"{len(chosen)} random photos of {split}", chosen),
         (
             f"{split}_mistakes.png",
-            f"{len(wrong)} of {len(predictions)} photos of {split} wrong; the most confident first",
-            worst,
+            f"{len(wrong)} errors on {len(predictions)} photos of {split}; the most confident first",
+            errors,
         ),
     ):
         part = predictions.loc[indices]
@@ -72,7 +72,7 @@ def draw_photos(predictions: pd.DataFrame, pixels: np.ndarray, split: str, seed:
 
 
 def headlines(results: dict[str, dict[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:
-    """What DVC lists as metrics: `metrics.HEADLINES` of the test split; balanced accuracy of each external test set."""
+    """The metrics of DVC: `metrics.HEADLINES` of the test split; balanced accuracy of each external test set."""
     test = {name: results["test"][name] for name in metrics.HEADLINES if name in results["test"]}
     return test, {name: result["balanced_accuracy"] for name, result in results.items() if name != "test"}
 

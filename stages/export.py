@@ -1,9 +1,8 @@
-"""Turn the model into files for phones, cameras and laptops, and hold them against it.
+"""Convert the model to .tflite, and compare each variant with the evaluated model.
 
-Reads the model, its labels and decision rule, the shards and the test predictions; writes a
-.tflite a variant, each from raw uint8 RGB pixels to probabilities and with its labels inside, beside
-them the labels, the decision rule and how faces are cut out, and how each variant compares. Fails if
-one loses more accuracy than params allows.
+Reads the model, its labels and decision rule, the shards and the test predictions; writes a .tflite a variant, each
+from uint8 RGB pixels to probabilities and with its labels inside, beside them the labels, the decision rule and how
+faces are cropped, and a comparison. Fails if a variant loses more accuracy than `export.max_accuracy_drop`.
 """
 
 import json
@@ -25,7 +24,7 @@ from facemask.networks import fine_tuning
 
 
 class Export(Section):
-    """What the exported model must hold."""
+    """Calibration of int8, and the accuracy that an exported model may lose."""
 
     calibration_images: Count
     max_accuracy_drop: Extent
@@ -41,14 +40,14 @@ class Settings(Section):
 
 
 def calibration(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Training photos drawn at random, in the order they lie in the shard."""
+    """Random training photos, in the order of the shard."""
     return pixels[np.sort(np.random.default_rng(seed).permutation(len(pixels))[:count])]
 
 
 def compare(
     probabilities: np.ndarray, predicted: np.ndarray, expected: np.ndarray, original: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
-    """Hold a variant's probabilities (n, classes) and predictions (n,) on the test split against the evaluated ones."""
+    """Compare a variant's probabilities (n, classes) and predictions (n,) on the test split with the evaluated ones."""
     accuracy = float(np.mean(predicted == labels))
     return {
         "accuracy": accuracy,

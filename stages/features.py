@@ -1,9 +1,9 @@
-"""Run the frozen part of the network over every photo, once.
+"""Feature extraction: run the frozen part of the network over every face, once.
 
-Reads the shards; writes the backbone with its first weights, and the trunk's output for each row
-of each shard. A frozen layer gives the same output every epoch and in every experiment, so this is
-exact, and what is left to train takes seconds. With `train_from: input` nothing is frozen: the
-folder holds only the name of the cut, and training reads the shards.
+Reads the shards; writes the backbone with its initial weights, and the trunk's output for each row of each shard. A
+frozen layer gives the same output every epoch and in every experiment, so this is exact, and training the rest takes
+seconds. With `train_from: input` nothing is frozen: the folder holds only the name of the cut, and training reads the
+shards.
 """
 
 import functools

@@ -1,7 +1,7 @@
-"""Bring the datasets here, once, each as one immutable zip.
+"""Fetch the datasets, once, each as one zip.
 
-Reads the sources that params names; writes a folder with, for every dataset, NAME.zip, NAME.csv (every file with
-its hash) and NAME.json (where it is from). Everything after this stage works without a network.
+Reads the sources in params.yaml; writes a folder with, for every dataset, NAME.zip, NAME.csv (every file with its hash)
+and NAME.json (its origin). The stages after this one work offline.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def main(raw: Path) -> str:
     datasets = params.load(Settings).datasets
     for name, dataset in datasets.items():
         obtain(name, dataset, raw)
-    for path in raw.iterdir():  # what a dataset left that is no longer wanted
+    for path in raw.iterdir():  # files of datasets that were removed from params.yaml
         if path.stem not in datasets:
             remove(path)
     size = sum(path.stat().st_size for path in raw.iterdir())

@@ -1,7 +1,7 @@
-"""Tell MLflow what this execution of the pipeline made, when everything else is made.
+"""Record this execution of the pipeline as a run in MLflow, after all other stages.
 
-Reads what the other stages wrote; writes all that the run in MLflow reports but times. The hash of that file stands
-in dvc.lock, and finds the run again.
+Reads the outputs of the other stages; writes all that the run reports except times. The hash of that file is in
+dvc.lock, and identifies the run.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ CURVES = {
 
 
 class Settings(Section):
-    """The parameters by which runs are told apart; the run has all of them."""
+    """The parameters that this stage reads; the run has all of params.yaml."""
 
     image_size: Side
     model: str
@@ -34,7 +34,7 @@ class Settings(Section):
 
 
 def numbers(table: pd.DataFrame, *names: str) -> dict[str, float]:
-    """The numbers of a table, by the row's values of some columns and the column's name."""
+    """The numbers of a table, by the values of the named columns in their row and the name of their column."""
     tree = {}
     for row in table.to_dict("records"):
         branch = tree
@@ -44,8 +44,8 @@ def numbers(table: pd.DataFrame, *names: str) -> dict[str, float]:
     return flatten(tree)
 
 
-def others(scores: pd.DataFrame, report: pd.DataFrame, variants: pd.DataFrame) -> dict[str, float]:
-    """What a run reports beside the headlines: below `test.`, `test_NAME.` of an external test set, and `tflite.`."""
+def detailed_metrics(scores: pd.DataFrame, report: pd.DataFrame, variants: pd.DataFrame) -> dict[str, float]:
+    """All metrics but the headlines: `test.` for the test split, `test_NAME.` for an external test set, `tflite.`."""
     sets = {name: "test" if name == "test" else f"test_{name}" for name in scores.test_set.unique()}
     scores, report = (table.assign(test_set=table.test_set.map(sets)) for table in (scores, report))
     exported = {f"tflite.{name}": value for name, value in numbers(variants, "variant").items()}
@@ -59,7 +59,7 @@ def contents(files: list[Path]) -> dict[str, str]:
 
 
 def times(model: Path, tflite: Path) -> dict[str, float]:
-    """What was measured when the files were made on this machine."""
+    """Training time, latency and the like, measured when the files were made on this machine."""
     exported = {file.stem: measurements.of(file.read_bytes()) for file in sorted(tflite.glob("*.tflite"))}
     return flatten({"train": measurements.of(model.read_bytes()), "tflite": exported})
 
@@ -95,7 +95,7 @@ def main(
         "metrics": json.loads(test.read_text())
         | of_external
         | json.loads(headlines.read_text())
-        | others(table, read_csv(report), read_csv(comparison)),
+        | detailed_metrics(table, read_csv(report), read_csv(comparison)),
         "tags": {
             "dataset": " + ".join(sorted(faces.dataset[faces.split == "train"].unique())),
             "model": settings.model,

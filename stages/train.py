@@ -1,8 +1,7 @@
-"""Train what the cut leaves trainable, and keep the epoch that validation likes best.
+"""Train the network from the cut on, and keep the epoch with the lowest validation loss.
 
-Reads the shards, the features and the backbone; writes the whole classifier, its trained part alone
-for LiteRT, its labels in the order of its outputs, how to decide from its probabilities, the history
-and the curves. The test split is not read.
+Reads the shards, the features and the backbone; writes the whole classifier, its trained part for LiteRT, its labels in
+the order of its outputs, the decision rule, the history and the learning curves. The test split is not read.
 """
 
 import sys
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-DIVERGED = 10  # times the loss of guessing, in the best epoch
+DIVERGED = 10  # times the loss of random guessing, in the best epoch
 
 
 class Decision(Section):
-    """From probabilities to a label."""
+    """Calibration, and the decision rule from probabilities to a label."""
 
     calibrate: bool
     label: str
@@ -65,7 +64,7 @@ def batches(
 ) -> "tf.data.Dataset":
     """Batches of (inputs, labels, weights), read from the memory map as they are needed.
 
-    Rows are shuffled anew every epoch if there is a seed, and in order otherwise.
+    Rows are reshuffled every epoch if there is a seed, else in order.
     """
     import tensorflow as tf
 
@@ -81,14 +80,14 @@ def batches(
     rows = tf.data.Dataset.range(len(labels))
     if seed is not None:
         rows = rows.shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
-    # There is nothing to tune, and an epoch's end waits until the tuner wakes up: epochs of 12 s became 21 s.
+    # With autotune, the end of an epoch waits for the tuning thread: epochs of 12 s became 21 s.
     options = tf.data.Options()
     options.autotune.enabled = False
     return rows.batch(size).map(typed).prefetch(4).with_options(options)
 
 
 def class_weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
-    """The weight of every row, float32: all 1, or such that each class weighs the same."""
+    """Sample weights, float32: all 1, or balanced, so that every class has the same weight."""
     if not balanced:
         return np.ones(len(labels), np.float32)
     photos = np.bincount(labels)
@@ -107,7 +106,7 @@ def schedule(settings: Settings, steps: int) -> "tuple[float | keras.optimizers.
 
 
 def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Settings) -> pd.DataFrame:
-    """Train a model in place, with the weights of the best epoch restored.
+    """Train a model in place, with early stopping, and restore the weights of the best epoch.
 
     Parameters
     ----------
@@ -122,7 +121,7 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Setting
     Raises
     ------
     UserError
-        If a loss is no number, or the best epoch is far worse than guessing.
+        If a loss is not finite, or the best epoch is far worse than random guessing.
     """
     import keras
 
@@ -151,24 +150,24 @@ def fit(model: "keras.Model", train: tuple, validation: tuple, settings: Setting
     if not np.isfinite(table[["loss", "val_loss"]]).all(axis=None) or table.val_loss.min() > DIVERGED * guessing:
         losses = ", ".join(f"{loss:.3g}" for loss in table.val_loss)
         raise UserError(
-            f"training diverged: the validation loss went {losses}, and guessing has {guessing:.3g}; "
+            f"training diverged: the validation loss was {losses}, random guessing has {guessing:.3g}; "
             f"lr is {settings.lr:g}, try a smaller one: dvc exp run -S lr={settings.lr / 10:g}"
         )
     return table
 
 
 def calibrate(trainable: "keras.Model", inputs: np.ndarray, labels: np.ndarray, batch_size: int) -> float:
-    """Divide the logits, in place, by the temperature that validation asks for; returns it."""
-    found = temperature(labels, fine_tuning.predict(trainable, inputs, batch_size))
+    """Temperature scaling: divide the logits, in place, by the temperature fitted on validation; return it."""
+    scale = temperature(labels, fine_tuning.predict(trainable, inputs, batch_size))
     last = trainable.get_layer("probabilities")
-    last.set_weights([weight / found for weight in last.get_weights()])
-    return found
+    last.set_weights([weight / scale for weight in last.get_weights()])
+    return scale
 
 
 def rule(
     labels: np.ndarray, probabilities: np.ndarray, classes: list[str], settings: Decision
 ) -> dict[str, str | float | None]:
-    """The rule that makes a label of probabilities, chosen on validation."""
+    """The decision rule, with the threshold chosen on validation."""
     threshold = None
     if settings.recall is not None:
         index = classes.index(settings.label)
@@ -201,7 +200,7 @@ def main(
     start = time.perf_counter()
     epochs = fit(trainable, train, validation, settings)
     seconds = time.perf_counter() - start
-    found = calibrate(trainable, *validation, settings.batch_size) if settings.decision.calibrate else None
+    scale = calibrate(trainable, *validation, settings.batch_size) if settings.decision.calibrate else None
     probabilities = fine_tuning.predict(trainable, validation[0], settings.batch_size)
     chosen = rule(validation[1], probabilities, classes, settings.decision)
     whole = fine_tuning.join(trunk, trainable, settings.image_size)
@@ -209,7 +208,7 @@ def main(
     with replacing(trained) as partial:
         partial.write_bytes(litert.convert(litert.freeze(trainable), "float32"))
     write_text(labels, "".join(f"{label}\n" for label in classes))
-    write_json(decision, chosen | {"temperature": found})
+    write_json(decision, chosen | {"temperature": scale})
     write_csv(history, epochs)
     figures.curves(epochs, curves)
     best = epochs.loc[epochs.val_loss.idxmin()]

@@ -1,4 +1,4 @@
-"""Real parts, small: a tiny params file, stages called in a temporary folder, a real pipeline run."""
+"""Fixtures and helpers: tiny parameters, stages called in a temporary folder, a tiny run of the whole pipeline."""
 
 import io
 import json
@@ -12,10 +12,11 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -37,17 +38,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SHARED = Path(os.environ.get("FACEMASK_SHARED", ROOT.parent / "shared"))
 
-# The same examples every time, and nothing kept; look for others with --hypothesis-profile=search.
+# The same examples every time, and no database; search for others with --hypothesis-profile=search.
 EVERY_TIME = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("same", derandomize=True, **EVERY_TIME)
 settings.register_profile("search", max_examples=1000, **EVERY_TIME)
 settings.load_profile("same")
 set_hypothesis_home_dir(ROOT / ".pytest_cache/hypothesis")
 
-# A run in the background is deaf to Ctrl-C, and so would be all that it starts.
+# A process in the background ignores SIGINT, and so would its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Users' machines write byte code beside the modules; the pipeline must not take it for a change.
+# Byte code beside the modules, as on users' machines: DVC must not see it as a change.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TINY = {
@@ -76,7 +77,7 @@ def changed(content: dict, changes: dict) -> dict:
 
 
 def write_params(folder: Path, name: str | None = None, **changes) -> None:
-    """Write the committed params.yaml, made tiny, with a preset if it is named, and changed; `a__b` is `a.b`."""
+    """Write the committed params.yaml with tiny values, a preset if named, and changes; `a__b` is `a.b`."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     tiny = TINY
     if name:
@@ -88,7 +89,7 @@ def write_params(folder: Path, name: str | None = None, **changes) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
-    """Every test starts in an empty folder and knows no DVC run and no tracking server."""
+    """Every test starts in an empty folder, without variables of DVC, MLflow, Kaggle or AWS."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
             monkeypatch.delenv(name)
@@ -96,12 +97,12 @@ def isolated(tmp_path, monkeypatch):
 
 
 def load_params(folder: Path = Path()) -> Section:
-    """The whole of a folder's params.yaml."""
+    """All parameters in a folder's params.yaml."""
     return params.validate(Params, params.read(folder / "params.yaml"))
 
 
 def archived(path: str | Path, use: str = "split", **more) -> dict[str, dict]:
-    """The datasets of a params file, one of them: photos in a zip or folder."""
+    """The value of `datasets` with one dataset: photos in a zip or folder."""
     return {"photos": {"use": use, "source": "archive", "path": str(path), **more}}
 
 
@@ -121,10 +122,10 @@ def outputs_of(name: str) -> list[str]:
     return [out if isinstance(out, str) else next(iter(out)) for out in declared]
 
 
-def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:
+def stage(name: str, *args, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:
     """Call a stage as dvc.yaml does, in its own process, in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", *map(str, words)],
+        [sys.executable, "-m", f"stages.{name}", *map(str, args)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         capture_output=True,
@@ -133,47 +134,64 @@ def stage(name: str, *words, folder: Path = Path(), **environment) -> subprocess
     )
 
 
-def shell(*words, cwd: Path, **environment) -> str:
-    """Run a command as a user would; its output, or a failed test that shows it."""
+def shell(*args, cwd: Path, **environment) -> str:
+    """Run a command as a user would; return its output, or fail with it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as a worker of DVC's queue has it
+    with tempfile.TemporaryFile() as file:  # a pipe would stay open as long as a worker of DVC's queue has it
         done = subprocess.run(
-            [str(word) for word in words],
+            [str(arg) for arg in args],
             cwd=cwd,
             env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-            stdout=said,
+            stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
         )
-        said.seek(0)
-        output = said.read().decode()
-    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{output[-6000:]}"
+        file.seek(0)
+        output = file.read().decode()
+    assert done.returncode == 0, f"{' '.join(map(str, args))}\n{output[-6000:]}"
     return output
 
 
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+    """Wait until a condition holds and return its value; fail with a message after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:g} s in vain: {what}")
+        time.sleep(0.1)
+    return value
+
+
+def answers(address: str) -> bool:
+    """Whether an HTTP server answers at an address with a status below 400."""
+    with suppress(requests.RequestException):
+        return requests.get(address, timeout=5).ok
+    return False
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A free port on 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 @contextmanager
-def tracking_server(words: list[str], port: int, folder: Path, **environment) -> Iterator[psutil.Process]:
-    """MLflow's server, from its first answer to the end of the block."""
-    said = folder / "server.log"
-    with said.open("wb") as log:
+def tracking_server(args: list[str], port: int, folder: Path, **environment) -> Iterator[psutil.Process]:
+    """MLflow's server, ready, until the end of the block."""
+    output = folder / "server.log"
+    with output.open("wb") as log:
         process = psutil.Popen(
-            [sys.executable, "-m", *words], cwd=folder, env={**os.environ, **environment},
+            [sys.executable, "-m", *args], cwd=folder, env={**os.environ, **environment},
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+
+    def healthy() -> bool:
+        assert process.poll() is None, output.read_text()[-3000:]
+        return answers(f"http://127.0.0.1:{port}/health")
+
     try:
-        for _ in range(240):
-            assert process.poll() is None, said.read_text()[-3000:]
-            with suppress(requests.RequestException):
-                requests.get(f"http://127.0.0.1:{port}/health", timeout=5).raise_for_status()
-                break
-            time.sleep(0.5)
+        wait_until(healthy, "MLflow's server answers")
         yield process
     finally:
         with suppress(ProcessLookupError):
@@ -182,7 +200,7 @@ def tracking_server(words: list[str], port: int, folder: Path, **environment) ->
 
 
 def checkout(folder: Path, **changes) -> Path:
-    """A real Git and DVC repository with the project's files as they are now but what it made, and tiny params."""
+    """A Git and DVC repository with the project's current files, without outputs, and with tiny parameters."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -214,7 +232,7 @@ def build_backbone(settings: Section) -> "keras.Model":  # noqa: F821
 
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory) -> Path:
-    """Weights for a tiny network, random but from a file: what is behind a cut needs some."""
+    """A file of random weights for a tiny network: a frozen trunk needs weights."""
     from facemask.core.files import prepare_tensorflow
 
     folder = tmp_path_factory.mktemp("pretrained")
@@ -268,7 +286,7 @@ def draw_scenes(path: Path, count: int) -> None:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory, pretrained) -> Path:
-    """The whole pipeline on a tiny demo, run once by `dvc repro` and committed. Read, do not change."""
+    """A repository after `dvc repro` on a tiny demo, committed. Read only."""
     folder = tmp_path_factory.mktemp("reproduced")
     shutil.copy(pretrained, folder)
     draw_scenes(folder / "scenes.zip", 20)
@@ -280,46 +298,46 @@ def reproduced(tmp_path_factory, pretrained) -> Path:
 
 @pytest.fixture(scope="session")
 def experimented(reproduced, tmp_path_factory) -> Path:
-    """The reproduced repository with the experiment `try`, another learning rate, in its workspace. Do not change."""
+    """The reproduced repository with the experiment `try`, another learning rate, in its workspace. Read only."""
     folder = tmp_path_factory.mktemp("experimented") / "repository"
     duplicate(reproduced, folder)
-    said = shell("dvc", "exp", "run", "--name", "try", "--set-param", "lr=1e-5", cwd=folder)
-    folder.with_suffix(".log").write_text(said)
+    output = shell("dvc", "exp", "run", "--name", "try", "--set-param", "lr=1e-5", cwd=folder)
+    folder.with_suffix(".log").write_text(output)
     return folder
 
 
 @pytest.fixture
 def copy(reproduced, tmp_path) -> Path:
-    """A reproduced repository that a test may change, MLflow's files included."""
+    """A copy of the reproduced repository, with MLflow's files, that a test may change."""
     return duplicate(reproduced, tmp_path / "copy")
 
 
 def duplicate(source: Path, folder: Path) -> Path:
-    """Copy a repository; MLflow's store is told where its files are now."""
+    """Copy a repository, and update the paths in MLflow's store."""
     shutil.copytree(source, folder, symlinks=True)
     with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
         for table, column in ARTIFACT_PATHS:  # MLflow keeps them absolute
-            words = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
-            store.execute(words, (str(source), str(folder)))
+            statement = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            store.execute(statement, (str(source), str(folder)))
     return folder
 
 
-def facemask(*words, **environment) -> subprocess.CompletedProcess:
+def facemask(*args, **environment) -> subprocess.CompletedProcess:
     """Call the console script, in its own process, in the current folder."""
     return subprocess.run(
-        [sys.executable, "-m", "facemask", *map(str, words)],
+        [sys.executable, "-m", "facemask", *map(str, args)],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def exported(reproduced, tmp_path_factory) -> Path:
-    """The folder of .tflite files that the tiny pipeline exports. Read, do not change."""
+    """The folder of .tflite files that the tiny pipeline exports. Read only."""
     return with_rule(reproduced / "models/tflite", tmp_path_factory.mktemp("exported"))
 
 
 def with_rule(exported: Path, folder: Path, **changes) -> Path:
-    """A copy of an exported folder that decides otherwise, or cuts faces out otherwise."""
+    """A copy of an exported folder with changes in decision.json or faces.json."""
     copied = Path(shutil.copytree(exported, folder / "tflite", copy_function=shutil.copyfile))
     for file in (copied / "decision.json", copied / "faces.json"):
         content = json.loads(file.read_text())
@@ -328,7 +346,7 @@ def with_rule(exported: Path, folder: Path, **changes) -> Path:
 
 
 def draw_photos(folder: Path, count: int = 4) -> list[Path]:
-    """Drawn faces as files, 60 pixels each."""
+    """Synthetic faces as files, 60 pixels each."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number}.png" for number in range(count)]
     for number, path in enumerate(paths):
@@ -339,7 +357,7 @@ def draw_photos(folder: Path, count: int = 4) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def photos(shared, tmp_path_factory) -> Path:
-    """Four hundred real photos, every ninth or so of the archive, with its odd names and formats."""
+    """Four hundred real photos, about every ninth of the archive, with its odd names and formats."""
     path = tmp_path_factory.mktemp("photos") / "photos.zip"
     with zipfile.ZipFile(shared / "data/face-mask-3833.zip") as source, zipfile.ZipFile(path, "w") as target:
         members = [name for name in source.namelist() if not name.endswith("/")]
@@ -362,7 +380,7 @@ def train_on_photos(folder: Path, photos: Path, shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def real_model(photos, shared, tmp_path_factory) -> Path:
-    """An exported folder that knows real faces: $FACEMASK_MODEL, or one trained here on four hundred photos."""
+    """An exported model for real faces: $FACEMASK_MODEL, or one trained here on four hundred photos."""
     if named := os.environ.get("FACEMASK_MODEL"):
         return Path(named)
     made = train_on_photos(tmp_path_factory.mktemp("real"), photos, shared) / "models/tflite"
@@ -371,7 +389,7 @@ def real_model(photos, shared, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real photos and weights."""
+    """The folder of real photos and weights; skips the test if it is missing."""
     if not SHARED.is_dir():
         pytest.skip(f"needs real photos in {SHARED}; set FACEMASK_SHARED")
     return SHARED

@@ -1,8 +1,8 @@
-"""A Kaggle of one's own on 127.0.0.1: the client's protocol, and every way it can go wrong.
+"""A fake Kaggle server on 127.0.0.1: the client's protocol, and its failures.
 
-The API is reached as a proxy (the client knows no other address than its own); the storage to
-which it redirects stands on another port and is asked through the proxy first, directly when a
-transfer goes on. `scripts` say how the next requests are answered; used up, they are answered well.
+The API is reached as a proxy, since the client's address is fixed; the storage to which it redirects is on another
+port, reached first through the proxy, and directly when a transfer is resumed. `scripts` list the answers to the next
+requests; without, they succeed.
 """
 
 import json
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def misbehaves(self, call: str) -> bool:
-        """Note the request, and answer it as the script says, if it does."""
+        """Record the request, and answer it as the script says, if there is one."""
         kaggle = self.server.kaggle
         kaggle.requests.append((call, dict(self.headers)))
         script = kaggle.scripts.get(call, [])
@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Kaggle:
-    """The two servers, what they serve, what they were asked, and how they will behave."""
+    """The two servers, their content, the requests they got, and the scripts of their answers."""
 
     def __init__(self, content: bytes):
         self.content, self.etag = content, '"one"'
@@ -119,7 +119,7 @@ class Kaggle:
         return server
 
     def environment(self, home: Path) -> dict[str, str]:
-        """What leads the real client here, and to nobody's real account."""
+        """Environment variables that lead the real client here, without a real account."""
         return {
             "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
             "http_proxy": f"http://127.0.0.1:{self.api.server_port}",
@@ -132,7 +132,7 @@ class Kaggle:
 
 @contextmanager
 def kaggle(content: bytes) -> Iterator[Kaggle]:
-    """A server for the time of a test."""
+    """The servers, until the end of the block."""
     servers = Kaggle(content)
     try:
         yield servers

@@ -1,4 +1,4 @@
-"""Zips: the same content gives the same bytes, and a hostile one is refused by name."""
+"""Zips: the same content gives the same bytes, and unsafe members are refused by name."""
 
 import stat
 import zipfile
@@ -26,7 +26,7 @@ def test_the_same_members_give_the_same_bytes():
     assert Path("first.zip").read_bytes() == Path("second.zip").read_bytes()
 
 
-def test_the_contents_do_not_depend_on_the_packing():
+def test_the_contents_do_not_depend_on_the_compression():
     stored = zip_of(("a.jpg", b"one"), ("b.jpg", b"two"))
     packed = zip_of(("b.jpg", b"two"), ("a.jpg", b"one"), path=Path("p.zip"), compression=zipfile.ZIP_DEFLATED)
     other = zip_of(("a.jpg", b"one"), ("c.jpg", b"two"), path=Path("o.zip"))
@@ -94,13 +94,13 @@ def test_a_name_used_twice_is_refused(twin):
         Archive(RAW)
 
 
-def test_a_name_that_is_not_what_it_says_is_shown():
+def test_a_name_that_is_not_utf_8_as_it_claims_is_shown():
     RAW.write_bytes(zip_of(("b\u00e9.jpg", b"1")).read_bytes().replace("b\u00e9".encode(), b"b\xe9x"))
-    with pytest.raises(UserError, match=r"member b'b\\xe9x.jpg' says that its name is UTF-8, and it is not"):
+    with pytest.raises(UserError, match=r"member b'b\\xe9x.jpg' claims that its name is UTF-8, and it is not"):
         Archive(RAW)
 
 
-def test_a_bomb_is_refused_unopened():
+def test_a_zip_bomb_is_refused_without_unpacking():
     zip_of(("bomb.jpg", bytes(50 * 2**20)), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(UserError, match=r"'bomb.jpg' unpacks to more than 200 times its size"):
         Archive(RAW)
@@ -116,13 +116,13 @@ def test_an_encrypted_member_is_refused():
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short"])
-def test_what_is_no_zip_is_said(content):
+def test_a_file_that_is_not_a_zip_is_refused(content):
     RAW.write_bytes(content)
     with pytest.raises(UserError, match=r"raw.zip is not a zip"):
         Archive(RAW)
 
 
-def test_a_web_page_is_called_one():
+def test_a_web_page_is_reported_as_one():
     RAW.write_bytes(b"<html>Sign in</html>")
     with pytest.raises(UserError, match=r"raw.zip is a web page, not a zip"):
         Archive(RAW)

@@ -1,4 +1,4 @@
-"""augment: the same copies whoever makes them, and no seams."""
+"""augment: the same samples on any number of workers, and transforms within their limits."""
 
 import subprocess
 from pathlib import Path
@@ -16,7 +16,7 @@ from facemask.data.augmentation import Augment, alter
 from facemask.data.sources import synthetic
 from stages.augment import generator
 
-STILL = {
+PLAIN = {
     name: False if name == "flip" else 0.0 for name in Augment.model_fields if name != "copies"
 }  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_the_number_of_workers_does_not_change_a_byte():
     assert Path("one.png").read_bytes() == Path("three.png").read_bytes()
 
 
-def test_only_training_photos_get_copies_and_each_photo_comes_first():
+def test_only_training_photos_are_augmented_and_each_original_comes_first():
     prepare(augment__copies=2)
     augment("shards")
     manifest = pd.read_csv("manifest.csv")
@@ -73,45 +73,45 @@ def test_only_training_photos_get_copies_and_each_photo_comes_first():
         assert all(len({version.tobytes() for version in face}) == versions for face in faces)
 
 
-def test_a_copy_depends_on_seed_face_and_number(settings):
+def test_an_augmented_sample_depends_on_seed_face_and_number(settings):
     photo = np.asarray(synthetic.draw_face(np.random.default_rng(0), "with_mask", 32))
 
-    def drawn(seed: int, sha256: str, left: int, number: int) -> bytes:
+    def sample(seed: int, sha256: str, left: int, number: int) -> bytes:
         face = SimpleNamespace(sha256=sha256, left=left, top=0)
         return alter(photo, settings.augment, generator(seed, face, number)).tobytes()
 
     first = (1, "ab", 0, 1)
-    assert drawn(*first) == drawn(*first)
+    assert sample(*first) == sample(*first)
     others = [(2, "ab", 0, 1), (1, "cd", 0, 1), (1, "ab", 5, 1), (1, "ab", 0, 2)]
-    assert len({drawn(*key) for key in (first, *others)}) == 5
+    assert len({sample(*key) for key in (first, *others)}) == 5
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_a_turn_uncovers_is_filled_from_the_photo(seed, settings):
+def test_pixels_from_outside_are_filled_by_reflection(seed, settings):
     strong = settings.augment.model_copy(
-        update=STILL | {"rotation": 45.0, "zoom": 0.4, "stretch": 0.2, "shift": 0.3, "shear": 20.0}
+        update=PLAIN | {"rotation": 45.0, "zoom": 0.4, "stretch": 0.2, "shift": 0.3, "shear": 20.0}
     )
     photo = np.full((32, 32, 3), 200, np.uint8)
     assert (alter(photo, strong, np.random.default_rng(seed)) == 200).all()
 
 
-def test_nothing_asked_for_is_nothing_changed(settings):
+def test_without_transforms_the_photo_is_unchanged(settings):
     photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    assert np.array_equal(alter(photo, settings.augment.model_copy(update=STILL), np.random.default_rng(1)), photo)
+    assert np.array_equal(alter(photo, settings.augment.model_copy(update=PLAIN), np.random.default_rng(1)), photo)
 
 
-def test_flip_mirrors_half_of_the_copies(settings):
-    flip = settings.augment.model_copy(update=STILL | {"flip": True})
+def test_half_of_the_augmented_samples_are_flipped_horizontally(settings):
+    flip = settings.augment.model_copy(update=PLAIN | {"flip": True})
     photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    mirrored = sum(np.array_equal(alter(photo, flip, np.random.default_rng(n)), photo[:, ::-1]) for n in range(200))
-    assert 70 < mirrored < 130
+    flipped = sum(np.array_equal(alter(photo, flip, np.random.default_rng(n)), photo[:, ::-1]) for n in range(200))
+    assert 70 < flipped < 130
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
-def test_light_changes_what_it_says_and_no_more(name, settings):
+def test_a_colour_transform_changes_only_its_own_property(name, settings):
     photo = np.random.default_rng(0).integers(60, 190, (32, 32, 3), np.uint8)
     rng = np.random.default_rng(2)
-    altered = [alter(photo, settings.augment.model_copy(update=STILL | {name: 0.3}), rng) for _ in range(20)]
+    altered = [alter(photo, settings.augment.model_copy(update=PLAIN | {name: 0.3}), rng) for _ in range(20)]
     grey = photo @ np.array([0.299, 0.587, 0.114])
     greys = [one @ np.array([0.299, 0.587, 0.114]) for one in altered]
     assert len({one.tobytes() for one in altered}) > 15
@@ -124,19 +124,19 @@ def test_light_changes_what_it_says_and_no_more(name, settings):
 
 
 @pytest.mark.parametrize("name", ["grey", "low_resolution", "jpeg", "erase"])
-def test_a_probability_is_how_often_a_copy_is_degraded(name, settings):
+def test_samples_are_degraded_with_the_given_probability(name, settings):
     photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    half = settings.augment.model_copy(update=STILL | {name: 0.5})
-    copies = [alter(photo, half, np.random.default_rng(n)) for n in range(200)]
-    assert 70 < sum(not np.array_equal(copy, photo) for copy in copies) < 130
-    assert {(copy.shape, copy.dtype) for copy in copies} == {((32, 32, 3), np.dtype(np.uint8))}
+    half = settings.augment.model_copy(update=PLAIN | {name: 0.5})
+    samples = [alter(photo, half, np.random.default_rng(n)) for n in range(200)]
+    assert 70 < sum(not np.array_equal(sample, photo) for sample in samples) < 130
+    assert {(sample.shape, sample.dtype) for sample in samples} == {((32, 32, 3), np.dtype(np.uint8))}
 
 
-def test_erasing_hides_one_rectangle_in_one_colour(settings):
+def test_random_erasing_fills_one_rectangle_with_one_colour(settings):
     photo = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
     for n in range(20):
-        copy = alter(photo, settings.augment.model_copy(update=STILL | {"erase": 1.0}), np.random.default_rng(n))
-        rows, columns = np.nonzero((copy != photo).any(axis=2))
-        hidden = copy[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        sample = alter(photo, settings.augment.model_copy(update=PLAIN | {"erase": 1.0}), np.random.default_rng(n))
+        rows, columns = np.nonzero((sample != photo).any(axis=2))
+        hidden = sample[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert len(np.unique(hidden.reshape(-1, 3), axis=0)) == 1
         assert 0.03 < hidden.shape[0] * hidden.shape[1] / 100**2 < 0.25

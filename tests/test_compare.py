@@ -1,4 +1,4 @@
-"""Experiments compared: tables that fit a terminal, charts in order, a terminal that is quiet."""
+"""Comparison of experiments: tables that fit a terminal, charts in order, a concise log."""
 
 import json
 import re
@@ -60,11 +60,11 @@ def test_the_difference_of_two_experiments_fits_a_screen(experimented):
     assert max(map(len, lines)) <= 80
 
 
-def test_what_was_run_before_comes_back_unrun(experimented, tmp_path):
+def test_an_experiment_that_was_run_before_is_restored_from_the_cache(experimented, tmp_path):
     folder = duplicate(experimented, tmp_path / "again")
-    said = shell("dvc", "exp", "run", "--set-param", "lr=0.003", cwd=folder)
+    output = shell("dvc", "exp", "run", "--set-param", "lr=0.003", cwd=folder)
     for name in ("train", "evaluate", "export"):
-        assert f"Stage '{name}' is cached - skipping run" in said
+        assert f"Stage '{name}' is cached - skipping run" in output
     assert json.loads((folder / "metrics/test.json").read_text()) == json.loads(
         shell("git", "show", "HEAD:metrics/test.json", cwd=folder)
     )
@@ -86,21 +86,21 @@ def test_charts_come_in_the_order_of_dvc_yaml_and_show_both_revisions(charts):
         assert plot["revisions"] == ["HEAD", "try"], name
 
 
-def test_what_two_experiments_have_in_common_is_no_plot(charts):
+def test_outputs_that_two_experiments_have_in_common_are_no_plots(charts):
     assert not {name for name in charts if "augmentation" in name or "groups" in name}
     pictures = [name for name, [plot, *_] in charts.items() if plot["type"] == "image"]
     assert "metrics/figures/test_photos.png" in pictures
 
 
 def test_every_chart_draws_both_revisions(charts):
-    """Vega itself draws them, as a browser would."""
+    """Rendered by Vega, as in a browser."""
     for name, [plot, *_] in charts.items():
         if plot["type"] == "vega":
-            drawn = vl_convert.vegalite_to_svg(plot["content"], vl_version="5.20")
-            assert drawn.count(">HEAD<") == drawn.count(">try<") > 0, name
+            svg = vl_convert.vegalite_to_svg(plot["content"], vl_version="5.20")
+            assert svg.count(">HEAD<") == svg.count(">try<") > 0, name
 
 
-def test_the_page_of_charts_needs_no_internet(experimented, tmp_path):
+def test_the_page_of_charts_works_offline(experimented, tmp_path):
     folder = duplicate(experimented, tmp_path / "page")
     shell("python", "-m", "facemask.experiments.plots_page", cwd=folder)
     shell("dvc", "plots", "diff", "HEAD", "try", cwd=folder)
@@ -111,7 +111,7 @@ def test_the_page_of_charts_needs_no_internet(experimented, tmp_path):
     assert "plots.html" not in shell("git", "status", "--porcelain", "--untracked-files", cwd=folder)
 
 
-def test_a_log_holds_no_bars_and_every_stage_ends_with_a_line(reproduced):
+def test_a_log_has_no_progress_bars_and_a_line_for_every_stage(reproduced):
     log = reproduced.with_suffix(".log").read_text()
     assert "\r" not in log
     assert "\x1b" not in log
@@ -121,8 +121,8 @@ def test_a_log_holds_no_bars_and_every_stage_ends_with_a_line(reproduced):
     assert re.search(r"^test: 6 photos$", log, re.MULTILINE)
 
 
-def test_the_confidence_level_is_written_once():
-    rooms = ("facemask/evaluation", "facemask/experiments", "stages")
-    files = [ROOT / "dvc.yaml", *(file for room in rooms for file in (ROOT / room).glob("*.py"))]
+def test_the_confidence_level_is_defined_once():
+    packages = ("facemask/evaluation", "facemask/experiments", "stages")
+    files = [ROOT / "dvc.yaml", *(file for package in packages for file in (ROOT / package).glob("*.py"))]
     written = {file.name for file in files if re.search(r"\b95 ?%|\b0\.95\b|0\.975|0\.025", file.read_text())}
     assert written == {"metrics.py"}

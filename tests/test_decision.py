@@ -1,4 +1,4 @@
-"""The rule that makes a label of probabilities."""
+"""The decision rule: threshold and temperature scaling."""
 
 import numpy as np
 import pytest
@@ -12,26 +12,26 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("true", [0.4, 1.0, 2.5])
-def test_the_temperature_that_was_lost_is_found(true):
+def test_temperature_scaling_recovers_a_known_temperature(true):
     rng = np.random.default_rng(3)
     logits = rng.normal(0, 2, (4000, 3))
-    honest = softmax(logits)
-    labels = np.array([rng.choice(3, p=row) for row in honest])
-    told = softmax(logits * true)
-    assert temperature(labels, told) == pytest.approx(true, rel=0.1)
-    assert calibration_error(reliability(labels, honest)) < 0.03
+    calibrated = softmax(logits)
+    labels = np.array([rng.choice(3, p=row) for row in calibrated])
+    uncalibrated = softmax(logits * true)
+    assert temperature(labels, uncalibrated) == pytest.approx(true, rel=0.1)
+    assert calibration_error(reliability(labels, calibrated)) < 0.03
     if true != 1:
-        assert calibration_error(reliability(labels, told)) > 0.05
+        assert calibration_error(reliability(labels, uncalibrated)) > 0.05
 
 
-def test_a_faultless_validation_does_not_make_the_model_certain():
+def test_validation_without_errors_does_not_make_probabilities_certain():
     labels = np.tile([0, 1], 50)
-    told = np.where(np.eye(2)[labels] == 1, 0.999999, 0.000001)
-    calm = softmax(np.log(told) / temperature(labels, told))
-    assert 0.97 < calm.max() < 0.999
+    probabilities = np.where(np.eye(2)[labels] == 1, 0.999999, 0.000001)
+    scaled = softmax(np.log(probabilities) / temperature(labels, probabilities))
+    assert 0.97 < scaled.max() < 0.999
 
 
-def test_a_threshold_finds_as_much_as_was_asked_for():
+def test_a_threshold_has_at_least_the_recall_asked_for():
     rng = np.random.default_rng(5)
     positive = rng.random(1000) < 0.3
     probability = np.clip(rng.normal(np.where(positive, 0.6, 0.3), 0.15), 0, 1)
@@ -41,7 +41,7 @@ def test_a_threshold_finds_as_much_as_was_asked_for():
         assert (probability[positive] > threshold + 1e-6).mean() < recall
 
 
-def test_a_threshold_decides_for_its_class_alone():
+def test_a_threshold_applies_to_its_class_alone():
     probabilities = np.array([[0.6, 0.3, 0.1], [0.45, 0.3, 0.25], [0.2, 0.35, 0.45]])
     classes = ["a", "b", "c"]
     assert decide(probabilities, classes, "c", None).tolist() == [0, 0, 2]

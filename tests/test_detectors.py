@@ -1,4 +1,4 @@
-"""Detectors: fetched once and checked; faces at several sizes, each told once."""
+"""Detectors: weights are downloaded once and checked; detections at several sizes are merged."""
 
 import threading
 from contextlib import contextmanager
@@ -16,46 +16,46 @@ from facemask.inference.detectors import DETECTORS, Face, WeightsError, suppress
 
 @contextmanager
 def offered(folder: Path, monkeypatch):
-    """Serve a folder on this machine as the place where YuNet's file is; what was asked for."""
-    asked = []
+    """Serve a folder on this machine as the address of YuNet; yields the requested paths."""
+    requested = []
 
     class Handler(SimpleHTTPRequestHandler):
         def log_request(self, *_):
-            asked.append(self.path)
+            requested.append(self.path)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(yunet, "ADDRESS", f"http://127.0.0.1:{server.server_port}/{yunet.NAME}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(Path("cache").absolute()))
     try:
-        yield asked
+        yield requested
     finally:
         server.shutdown()
         server.server_close()
 
 
-def test_weights_of_another_content_are_refused_and_not_kept(tmp_path, monkeypatch):
+def test_weights_with_another_hash_are_refused_and_not_kept(tmp_path, monkeypatch):
     (tmp_path / yunet.NAME).write_text("something else")
     with offered(tmp_path, monkeypatch), pytest.raises(WeightsError, match="another sha256"):
         yunet.YuNet(None, [320])
     assert not [path for path in Path("cache").rglob("*") if path.is_file()]
 
 
-def test_an_address_that_is_gone_is_a_reason(tmp_path, monkeypatch):
+def test_a_failed_download_is_reported(tmp_path, monkeypatch):
     with offered(tmp_path, monkeypatch), pytest.raises(WeightsError, match=r"cannot be fetched .+HTTPError"):
         yunet.YuNet(None, [320])
 
 
 @pytest.mark.real
-def test_weights_are_fetched_once_and_again_when_they_are_spoilt(shared, monkeypatch):
-    with offered(shared / "weights", monkeypatch) as asked:
+def test_weights_are_downloaded_once_and_again_if_they_are_damaged(shared, monkeypatch):
+    with offered(shared / "weights", monkeypatch) as requested:
         yunet.YuNet(None, [320])
         yunet.YuNet(None, [320])
-        assert asked == [f"/{yunet.NAME}"]
+        assert requested == [f"/{yunet.NAME}"]
         [kept] = [path for path in Path("cache").rglob("*") if path.is_file()]
-        kept.write_text("spoilt")
+        kept.write_text("damaged")
         yunet.YuNet(None, [320])
-        assert len(asked) == 2
+        assert len(requested) == 2
 
 
 def test_without_a_detector_the_photo_is_the_face():
@@ -63,15 +63,15 @@ def test_without_a_detector_the_photo_is_the_face():
     assert detect(np.zeros((30, 40, 3), np.uint8)) == [Face(None, 1.0)]
 
 
-def test_of_overlapping_faces_the_surest_is_kept():
-    sure, beside = Face(Box(0, 0, 100, 100), 0.9), Face(Box(60, 0, 160, 100), 0.7)
+def test_of_overlapping_faces_the_one_with_the_highest_score_is_kept():
+    best, beside = Face(Box(0, 0, 100, 100), 0.9), Face(Box(60, 0, 160, 100), 0.7)
     shifted = Face(Box(10, 10, 110, 110), 0.8)
-    assert suppressed([shifted, beside, sure]) == [sure, beside]
+    assert suppressed([shifted, beside, best]) == [best, beside]
     assert suppressed([]) == []
 
 
 @pytest.mark.real
-def test_small_and_large_faces_are_found_at_two_sizes_each_once(shared):
+def test_small_and_large_faces_are_detected_once_each_at_two_sizes(shared):
     import cv2
 
     frame = cv2.VideoCapture(str(shared / "data/four_people_masking.mp4")).read()[1][..., ::-1]

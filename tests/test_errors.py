@@ -1,4 +1,4 @@
-"""No message holds a secret: not of a URL as it is written, nor as a library repeats it."""
+"""No message contains a secret of a URL, in any form in which a library repeats it."""
 
 import string
 import subprocess
@@ -23,7 +23,7 @@ PARAMETER = st.sampled_from(["password", "pwd", "access_token", "X-Amz-Signature
 @given(MESSAGE, SCHEME, WORD, ODD, ODD, WORD)
 @example("{}", "http", "user", "a/b@c?d#", "/1@2", "host")
 @example("{}", "rtsp", "admin", "two words ", " three", "camera")
-def test_credentials_are_hidden_whatever_the_password(message, scheme, user, before, after, host):
+def test_credentials_with_any_password_are_hidden(message, scheme, user, before, after, host):
     for password in (f"{before}{SECRET}{after}", quote(f"{before}{SECRET}{after}")):
         shown = redacted(message.format(f"{scheme}://{user}:{password}@{host}:8554/path"))
         assert SECRET not in shown
@@ -38,7 +38,7 @@ def test_secret_parameters_are_hidden(name, message, scheme, host, odd):
 
 
 @given(SCHEME, WORD, ODD)
-def test_a_token_that_stands_alone_is_hidden(scheme, host, odd):
+def test_a_token_without_a_user_is_hidden(scheme, host, odd):
     token = "".join((odd + SECRET).split())
     assert redacted(f"{scheme}://{token}@{host}/x: refused") == f"{scheme}://***@{host}/x: refused"
 
@@ -53,13 +53,13 @@ def test_a_token_that_stands_alone_is_hidden(scheme, host, odd):
         "rtsp://camera/live?user=admin",
     ],
 )
-def test_what_holds_no_secret_stays_as_it_is(text):
+def test_text_without_secrets_is_unchanged(text):
     assert redacted(text) == text
 
 
 @pytest.mark.parametrize("error", ["UserError", "ValueError"])
 @pytest.mark.parametrize("debug", ["0", "1"])
-def test_neither_a_line_nor_a_traceback_of_a_command_holds_a_secret(error, debug, tmp_path):
+def test_neither_a_message_nor_a_traceback_contains_a_secret(error, debug, tmp_path):
     (tmp_path / "command.py").write_text(
         "import os\nfrom facemask.core import cli\nfrom facemask.core.errors import UserError\n"
         f"def main() -> None:\n    raise {error}(os.environ['URL'])\ncli.run(main)\n"

@@ -1,24 +1,23 @@
-"""Whatever DVC does with experiments afterwards, MLflow keeps their rows and files."""
+"""DVC's commands on experiments leave the runs in MLflow and their artifacts unchanged."""
 
 import re
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import mlflow
 import psutil
 import pytest
-from conftest import commit, shell
+from conftest import commit, shell, wait_until
 
 from facemask.core.errors import UserError
 from facemask.experiments import dvc, tracking
 
 pytestmark = pytest.mark.slow
 
-WHOLE = {"tflite/int8.tflite", "history.csv", "figures/test_roc.png"}
+ARTIFACTS = {"tflite/int8.tflite", "history.csv", "figures/test_roc.png"}
 
 
-def rows(folder: Path) -> dict[str, set[str]]:
+def artifacts(folder: Path) -> dict[str, set[str]]:
     """The artifacts of every run, by its name."""
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     found = {}
@@ -37,7 +36,7 @@ def run_of(revision: str) -> str:
 
 
 def training(folder: Path) -> list[psutil.Process]:
-    """The trainings that go on below a folder."""
+    """The processes of the stage train below a folder."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         with suppress(psutil.Error):
@@ -49,27 +48,27 @@ def training(folder: Path) -> list[psutil.Process]:
 def test_a_temporary_experiment_leaves_changes_in_the_workspace_alone(copy):
     (copy / "README.md").write_text("changed, not committed\n")
     shell("dvc", "exp", "run", "--temp", "--name", "try", "--set-param", "lr=1e-4", cwd=copy)
-    assert rows(copy)["try"] >= WHOLE
+    assert artifacts(copy)["try"] >= ARTIFACTS
     assert "lr: 0.003" in (copy / "params.yaml").read_text()
     assert (copy / "README.md").read_text() == "changed, not committed\n"
     assert "try" in shell("dvc", "exp", "show", "--md", cwd=copy)
 
 
-def test_an_experiment_in_a_dirty_workspace_takes_the_change_and_keeps_it(copy, monkeypatch):
-    """The change of a stage's code is part of the experiment: DVC commits it with the results."""
+def test_an_experiment_in_a_dirty_workspace_includes_the_change_and_keeps_it(copy, monkeypatch):
+    """A change in the code of a stage is part of the experiment: DVC commits it with the results."""
     monkeypatch.chdir(copy)
     code = copy / "stages/train.py"
     code.write_text(code.read_text() + "# changed\n")
     shell("dvc", "exp", "run", "--name", "dirty", "--set-param", "lr=1e-4", cwd=copy)
     assert code.read_text().endswith("# changed\n")
-    assert rows(copy)["dirty"] >= WHOLE
+    assert artifacts(copy)["dirty"] >= ARTIFACTS
     assert shell("git", "show", f"{dvc.commit_of('dirty')}:stages/train.py", cwd=copy).endswith("# changed\n")
 
 
-def test_apply_branch_remove_and_collect_leave_runs_as_they_are(copy, monkeypatch):
+def test_apply_branch_remove_and_gc_leave_runs_unchanged(copy, monkeypatch):
     monkeypatch.chdir(copy)
     shell("dvc", "exp", "run", "--temp", "--name", "try", "--set-param", "lr=1e-4", cwd=copy)
-    recorded = rows(copy)
+    recorded = artifacts(copy)
     made = run_of("try")
     shell("dvc", "exp", "apply", "try", cwd=copy)
     assert "up to date" in shell("dvc", "repro", cwd=copy)
@@ -77,30 +76,34 @@ def test_apply_branch_remove_and_collect_leave_runs_as_they_are(copy, monkeypatc
     commit(copy, "applied")
     shell("dvc", "exp", "remove", "--rev", "HEAD~1", cwd=copy)
     shell("dvc", "gc", "--all-branches", "--force", cwd=copy)
-    assert rows(copy) == recorded
+    assert artifacts(copy) == recorded
     assert run_of("kept") == run_of("HEAD") == made
     with pytest.raises(UserError, match="there is no experiment or revision try"):
         run_of("try")
 
 
-def test_a_killed_experiment_of_the_queue_leaves_no_half_row_and_the_next_is_whole(copy):
-    before = rows(copy)
+def test_a_killed_experiment_of_the_queue_leaves_no_partial_run_and_the_next_is_complete(copy):
+    before = artifacts(copy)
     endless = ["--set-param", "epochs=100000", "--set-param", "patience=100000", "--set-param", "lr=1e-7"]
     shell("dvc", "exp", "run", "--queue", "--name", "endless", *endless, cwd=copy)
     shell("dvc", "queue", "start", cwd=copy)
-    while not re.search(r"endless .*Running", status := shell("dvc", "queue", "status", cwd=copy)):
-        assert "Failed" not in status
-        time.sleep(1)
-    while "Epoch 2" not in shell("dvc", "queue", "logs", "endless", cwd=copy):
-        time.sleep(1)
+
+    def status() -> str:
+        return shell("dvc", "queue", "status", cwd=copy)
+
+    def running() -> bool:
+        shown = status()
+        assert "Failed" not in shown
+        return bool(re.search(r"endless .*Running", shown))
+
+    wait_until(running, "the experiment runs", 300)
+    wait_until(lambda: "Epoch 2" in shell("dvc", "queue", "logs", "endless", cwd=copy), "the second epoch begins", 300)
     shell("dvc", "queue", "kill", "endless", cwd=copy)
-    while training(copy):
-        time.sleep(1)
-    assert rows(copy) == before
-    while "Running" in (status := shell("dvc", "queue", "status", cwd=copy)):
-        time.sleep(1)
-    assert re.search(r"endless .*Failed", status)
+    wait_until(lambda: not training(copy), "the training ends")
+    assert artifacts(copy) == before
+    wait_until(lambda: "Running" not in status(), "no experiment runs")
+    assert re.search(r"endless .*Failed", status())
     shell("dvc", "exp", "run", "--temp", "--name", "next", "--set-param", "lr=1e-4", cwd=copy)
-    after = rows(copy)
+    after = artifacts(copy)
     assert after.keys() == {*before, "next"}
-    assert after["next"] >= WHOLE
+    assert after["next"] >= ARTIFACTS

@@ -1,4 +1,4 @@
-"""export: the gate, and files that stand alone."""
+"""export: the accuracy gate, and self-contained files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from stages.export import calibration
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_file_takes_raw_pixels_and_gives_a_probability_a_label(variant, reproduced):
+def test_a_file_maps_raw_pixels_to_a_probability_a_class(variant, reproduced):
     folder = reproduced / "models/tflite"
     interpreter = Interpreter(str(folder / f"{variant}.tflite"))
     interpreter.allocate_tensors()
@@ -31,15 +31,15 @@ def test_a_file_takes_raw_pixels_and_gives_a_probability_a_label(variant, reprod
     assert probabilities.sum() == pytest.approx(1, abs=0.02)
 
 
-def test_the_gate_names_what_lost_too_much():
+def test_the_gate_names_the_variant_that_lost_too_much():
     results = pd.DataFrame({"variant": ["float32", "int8"], "accuracy_drop": [0.0, 0.02]})
     gate.check_export(results, 0.02)
     with pytest.raises(UserError, match=r"^int8 loses 0.0200 of test accuracy; export.max_accuracy_drop allows 0.01$"):
         gate.check_export(results, 0.01)
 
 
-def test_a_shut_gate_leaves_the_old_files(copy):
-    """Predictions that say the Keras model is always right make every variant look worse."""
+def test_a_variant_that_lost_too_much_leaves_the_old_files(copy):
+    """With predictions in which the Keras model is always right, every variant is worse."""
     predictions = copy / "metrics/predictions.csv"
     table = pd.read_csv(predictions)
     for label in (copy / "models/labels.txt").read_text().split():
@@ -54,7 +54,7 @@ def test_a_shut_gate_leaves_the_old_files(copy):
     assert shell("sha256sum", *sorted((copy / "models/tflite").iterdir()), cwd=copy) == before
 
 
-def test_calibration_photos_depend_on_the_seed_alone():
+def test_calibration_photos_depend_only_on_the_seed():
     pixels = np.arange(100)
     assert np.array_equal(calibration(pixels, 10, 1), calibration(pixels, 10, 1))
     assert not np.array_equal(calibration(pixels, 10, 1), calibration(pixels, 10, 2))

@@ -1,4 +1,4 @@
-"""What goes wrong while the pipeline works: killed, out of space, forbidden, alone or at the same time as another."""
+"""Faults while the pipeline runs: killed, disk full, no permission, MLflow down, two runs at once, damaged cache."""
 
 import hashlib
 import os
@@ -34,12 +34,13 @@ from conftest import (
     shell,
     stage,
     tracking_server,
+    wait_until,
     write_params,
 )
 
 TENSORFLOW = ("features", "train", "export")
 EVERY_STAGE = [pytest.param(name, marks=pytest.mark.slow) if name in TENSORFLOW else name for name in PIPELINE]
-# DVC, interrupted, may forget a line that it wrote to .gitignore; a clone has them all from Git.
+# DVC, interrupted, may lose a line in .gitignore; a clone has all of them from Git.
 NO_OUTPUT = {".git", ".gitignore", ".dvc", "mlartifacts", "__pycache__"}
 
 
@@ -48,20 +49,20 @@ def files(folder: Path) -> dict[str, str]:
     found = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        told = name.name.startswith(("mlflow.db", "measurements.csv"))
-        if not told and not NO_OUTPUT & set(name.parts) and not path.is_dir():
+        ignored = name.name.startswith(("mlflow.db", "measurements.csv"))
+        if not ignored and not NO_OUTPUT & set(name.parts) and not path.is_dir():
             found[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
     return found
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """What dvc.lock says of every output."""
+    """The md5 of every output in dvc.lock."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {out["path"]: out["md5"] for one in stages.values() for out in one.get("outs", [])}
 
 
-def said(name: str, done: subprocess.CompletedProcess) -> str:
-    """The one line of a stage that could not go on; progress bars end in a carriage return or an empty line."""
+def message(name: str, done: subprocess.CompletedProcess) -> str:
+    """The one line of a stage that failed; progress bars end in a carriage return or an empty line."""
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     [line] = [line for line in done.stderr.splitlines() if line.startswith(f"{name}: ")]
@@ -69,7 +70,7 @@ def said(name: str, done: subprocess.CompletedProcess) -> str:
 
 
 def fresh(folder: Path, pretrained: Path) -> Path:
-    """A checkout of what `reproduced` was made from, with nothing made yet."""
+    """A checkout like that of `reproduced`, without outputs."""
     folder.mkdir()
     (folder / "tiny.weights.h5").write_bytes(pretrained.read_bytes())
     draw_scenes(folder / "scenes.zip", 20)
@@ -77,7 +78,7 @@ def fresh(folder: Path, pretrained: Path) -> Path:
 
 
 def start(*command: str, folder: Path, **environment) -> subprocess.Popen:
-    """A command in a process group of its own, as a terminal gives it."""
+    """Start a command in its own process group, as a terminal does."""
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -93,11 +94,11 @@ def start(*command: str, folder: Path, **environment) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments_over_all_stages_the_next_repro_gives_the_same_bytes(reproduced, pretrained, tmp_path):
-    """Each stage is killed twice, with dvc, between its beginning and a little after its end."""
+def test_after_kills_at_twenty_moments_over_all_stages_repro_gives_the_same_bytes(reproduced, pretrained, tmp_path):
+    """Each stage is killed twice, with DVC, between its start and a little after its end."""
     folder = fresh(tmp_path / "killed", pretrained)
     rng = random.Random(7)
-    whole = files(reproduced)
+    expected = files(reproduced)
     for number in range(20):
         target = list(PIPELINE)[number // 2]
         again = ["--force", "--single-item"] if number % 2 else []
@@ -111,23 +112,22 @@ def test_killed_at_twenty_moments_over_all_stages_the_next_repro_gives_the_same_
         process.communicate()
         for name, digest in files(folder).items():
             if name.startswith(("data/", "models/", "metrics/")) and ".partial" not in name and "incoming" not in name:
-                assert digest == whole[name], f"{name} is neither absent nor whole after moment {number}, in {target}"
+                assert digest == expected[name], f"{name} is partial after moment {number}, in {target}"
     shell("dvc", "repro", cwd=folder)
     assert hashes(folder) == hashes(reproduced)
-    assert files(folder).keys() == whole.keys()
+    assert files(folder).keys() == expected.keys()
     assert shell("dvc", "status", cwd=folder) == "Data and pipelines are up to date.\n"
 
 
-def test_an_interrupt_from_the_keyboard_is_one_line_and_leaves_nothing_behind(tmp_path):
+def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
     write_params(tmp_path, datasets={"synthetic": {**TINY["datasets"]["synthetic"], "images": 100_000}})
     process = start(sys.executable, "-m", "stages.fetch", *arguments_of("fetch"), folder=tmp_path, PYTHONPATH=str(ROOT))
-    deadline = time.monotonic() + 120
-    while not any(
-        path.stat().st_size > 10**6 for path in (tmp_path / "data").rglob("*.zip.partial")
-    ):  # all workers draw
-        assert time.monotonic() < deadline
+
+    def all_workers_draw() -> bool:
         assert process.poll() is None
-        time.sleep(0.1)
+        return any(path.stat().st_size > 10**6 for path in (tmp_path / "data").rglob("*.zip.partial"))
+
+    wait_until(all_workers_draw, "a megabyte of faces is written")
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate()[0] == "fetch: stopped\n"
     assert process.returncode == 1
@@ -138,8 +138,8 @@ def test_an_interrupt_from_the_keyboard_is_one_line_and_leaves_nothing_behind(tm
 
 
 @pytest.mark.parametrize("name", EVERY_STAGE)
-def test_a_disk_that_is_full_is_one_line_and_the_old_outputs_stay(name, copy):
-    """A limit on the size of a file fails the same writes, and needs no privilege."""
+def test_a_full_disk_is_one_line_and_the_old_outputs_stay(name, copy):
+    """A limit on the size of files makes the same writes fail, and needs no privilege."""
     before = files(copy)
     paths = [path for out in outputs_of(name) for path in [copy / out, *(copy / out).rglob("*")] if path.is_file()]
     limit = max(path.stat().st_size for path in paths) // 2
@@ -147,36 +147,36 @@ def test_a_disk_that_is_full_is_one_line_and_the_old_outputs_stay(name, copy):
         ["prlimit", f"--fsize={limit}", sys.executable, "-m", f"stages.{name}", *arguments_of(name)],
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "File too large" in said(name, done)
+    assert "File too large" in message(name, done)
     assert files(copy) == before
 
 
 @pytest.mark.parametrize("name", EVERY_STAGE)
-def test_a_folder_that_may_not_be_written_to_is_one_line_and_the_old_outputs_stay(name, copy):
+def test_a_read_only_folder_is_one_line_and_the_old_outputs_stay(name, copy):
     before = files(copy)
     out = copy / outputs_of(name)[-1]
     folder = out if name == "fetch" else out.parent  # fetch keeps the folder of its archives
-    # Root may write anywhere, unless it gives that up.
-    like_others = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
+    # Root may write anywhere, unless it drops the capability.
+    unprivileged = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
     folder.chmod(0o555)
     done = subprocess.run(
-        [*like_others, sys.executable, "-m", f"stages.{name}", *arguments_of(name)],
+        [*unprivileged, sys.executable, "-m", f"stages.{name}", *arguments_of(name)],
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
     folder.chmod(0o755)
-    assert "Permission denied" in said(name, done)
+    assert "Permission denied" in message(name, done)
     assert files(copy) == before
 
 
-# --- MLflow is not well
+# --- MLflow fails
 
 
 @contextmanager
 def server(folder: Path, requests: int) -> Iterator[str]:
-    """A real MLflow server that is gone after so many requests; its address."""
+    """The address of a real MLflow server that stops after a number of requests."""
     port = free_port()
     store = ["--backend-store-uri", f"sqlite:///{folder}/served.db", "--artifacts-destination", str(folder / "served")]
-    words = ["mlflow", "server", *store, "--port", str(port), "--workers", "1"]
+    args = ["mlflow", "server", *store, "--port", str(port), "--workers", "1"]
     left = threading.Semaphore(requests)
 
     class Handler(BaseHTTPRequestHandler):
@@ -206,7 +206,7 @@ def server(folder: Path, requests: int) -> Iterator[str]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
 
     with (
-        tracking_server(words, port, folder),
+        tracking_server(args, port, folder),
         ThreadingHTTPServer(("127.0.0.1", 0), Handler) as between,
     ):
         threading.Thread(target=between.serve_forever, daemon=True).start()
@@ -215,7 +215,7 @@ def server(folder: Path, requests: int) -> Iterator[str]:
 
 
 def recorded(copy: Path, **environment) -> subprocess.CompletedProcess:
-    """Record again where the old output is gone, and see that the new one is there, the same."""
+    """Delete the output of record, run the stage, and check that the output is the same."""
     before = files(copy)
     for out in outputs_of("record"):
         (copy / out).unlink()
@@ -226,7 +226,7 @@ def recorded(copy: Path, **environment) -> subprocess.CompletedProcess:
 
 
 def warned(done: subprocess.CompletedProcess) -> bool:
-    """Whether the last line is a warning, the only one, that MLflow knows nothing of this."""
+    """Whether the last line is the warning, and the only one, that the run was not recorded."""
     lines = [line for line in done.stderr.splitlines() if "warning:" in line]
     assert len(lines) <= 1
     assert "Traceback" not in done.stderr
@@ -238,19 +238,19 @@ def warned(done: subprocess.CompletedProcess) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("requests", [0, 4, 12])
-def test_a_server_that_stops_costs_a_warning_and_no_result(requests, copy):
+def test_a_server_that_stops_is_a_warning_and_the_outputs_stay(requests, copy):
     with server(copy.parent, requests) as uri:
         assert warned(recorded(copy, MLFLOW_TRACKING_URI=uri))
 
 
 @pytest.mark.slow
-def test_a_server_that_is_well_is_told(copy):
+def test_a_working_server_gives_no_warning(copy):
     with server(copy.parent, 10_000) as uri:
         assert not warned(recorded(copy, MLFLOW_TRACKING_URI=uri))
 
 
 @pytest.mark.slow
-def test_a_database_that_another_process_holds_costs_a_warning_and_no_result(copy):
+def test_a_locked_database_is_a_warning_and_the_outputs_stay(copy):
     with sqlite3.connect(copy / "mlflow.db") as holder:
         holder.execute("BEGIN EXCLUSIVE")
         assert warned(recorded(copy))
@@ -258,7 +258,7 @@ def test_a_database_that_another_process_holds_costs_a_warning_and_no_result(cop
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["half", "no database"])
-def test_a_damaged_database_costs_a_warning_and_no_result(damage, copy):
+def test_a_damaged_database_is_a_warning_and_the_outputs_stay(damage, copy):
     content = (copy / "mlflow.db").read_bytes()
     (copy / "mlflow.db").write_bytes(content[: len(content) // 2] if damage == "half" else b"x" * 4096)
     assert warned(recorded(copy))
@@ -267,7 +267,7 @@ def test_a_damaged_database_costs_a_warning_and_no_result(damage, copy):
 
 
 @pytest.mark.slow
-def test_what_was_not_recorded_is_by_the_command_that_the_warning_names(copy):
+def test_the_command_in_the_warning_records_the_run(copy):
     before = files(copy)
     (copy / "mlflow.db").unlink()
     shell("dvc", "repro", "--force", "--single-item", "record", cwd=copy)
@@ -280,7 +280,7 @@ def test_what_was_not_recorded_is_by_the_command_that_the_warning_names(copy):
 # --- two at once
 
 
-def test_of_two_repros_at_once_one_works_and_the_other_works_or_says_who_is_in_the_way(tmp_path):
+def test_of_two_repros_at_once_one_succeeds_and_the_other_succeeds_or_reports_the_lock(tmp_path):
     folder = checkout(tmp_path / "shared")
     first = start("dvc", "repro", "survey", folder=folder)
     for line in first.stdout:
@@ -298,14 +298,18 @@ def test_of_two_repros_at_once_one_works_and_the_other_works_or_says_who_is_in_t
 
 
 @pytest.mark.slow
-def test_eight_queued_experiments_are_eight_rows_with_the_right_parameters(copy):
+def test_eight_queued_experiments_are_eight_runs_with_the_right_parameters(copy):
     for path in copy.glob("mlflow.db*"):
         path.unlink()
     rates = [0.01 / (number + 1) for number in range(8)]
     shell("dvc", "exp", "run", "--queue", "--set-param", f"lr={','.join(map(str, rates))}", cwd=copy)
     shell("dvc", "queue", "start", "--jobs", "2", cwd=copy)
-    while re.search(r"Queued|Running", status := shell("dvc", "queue", "status", cwd=copy).split("Worker status")[0]):
-        time.sleep(3)
+
+    def idle() -> str | None:
+        shown = shell("dvc", "queue", "status", cwd=copy).split("Worker status")[0]
+        return None if re.search(r"Queued|Running", shown) else shown
+
+    status = wait_until(idle, "no experiment is queued or running", 900)
     names = re.findall(r"^\w{7}\s+([a-z]+-[a-z]+)\s.*Success", status, re.MULTILINE)
     assert len(names) == 8, status
     mlflow.set_tracking_uri(f"sqlite:///{copy}/mlflow.db")
@@ -324,7 +328,7 @@ def test_eight_queued_experiments_are_eight_rows_with_the_right_parameters(copy)
 
 @pytest.fixture
 def cached(copy) -> tuple[Path, bytes]:
-    """The cache's copy of an output that is no longer in the workspace, and what it should hold."""
+    """The cache file of an output that was deleted from the workspace, and its content."""
     digest = hashes(copy)["data/faces.csv"]
     entry = copy / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
     content = entry.read_bytes()
@@ -338,8 +342,8 @@ def cached(copy) -> tuple[Path, bytes]:
     [(lambda content: content.upper(), True), (lambda content: content[:5000], False)],
     ids=["overwritten, still read-only", "cut short, writable"],
 )
-def test_what_is_damaged_in_the_cache_is_made_again_once_dvc_looks_at_it(damage, protected, cached, copy):
-    """DVC does not hash what is read-only in its cache; made writable, it does."""
+def test_a_damaged_file_in_the_cache_is_made_again_once_dvc_hashes_it(damage, protected, cached, copy):
+    """DVC does not hash read-only files in its cache; it does if they are writable."""
     entry, content = cached
     entry.write_bytes(damage(content))
     if protected:

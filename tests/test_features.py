@@ -1,4 +1,4 @@
-"""features: both engines give what the trunk gives."""
+"""features: both engines give the output of the trunk."""
 
 import numpy as np
 import pytest

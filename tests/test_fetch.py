@@ -1,4 +1,4 @@
-"""fetch: any source becomes one checked zip, and a failure leaves what was there."""
+"""fetch: any source becomes one checked zip, and a failure leaves the old one."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def fingerprint() -> str:
     return hashlib.sha256(Path("raw/photos.csv").read_bytes()).hexdigest()
 
 
-def test_the_demo_is_drawn_the_same_twice(tmp_path):
+def test_the_synthetic_faces_are_the_same_twice(tmp_path):
     write_params(tmp_path)
     for _ in range(2):
         done = stage("fetch", "raw=raw")
@@ -46,7 +46,7 @@ def test_a_folder_and_a_zip_of_it_have_the_same_content(tmp_path):
     assert prints[0] == prints[1]
 
 
-def test_what_the_zip_holds_and_where_it_is_from_are_written_down(tmp_path):
+def test_the_contents_and_the_origin_of_the_zip_are_recorded(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
     write_params(tmp_path, datasets=archived("photos.zip"))
     assert stage("fetch", "raw=raw").returncode == 0
@@ -58,7 +58,7 @@ def test_what_the_zip_holds_and_where_it_is_from_are_written_down(tmp_path):
     }  # fmt: skip
 
 
-def test_other_content_than_pinned_is_refused_and_the_old_zip_stays(tmp_path):
+def test_content_that_does_not_match_the_pin_is_refused_and_the_old_zip_stays(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
     RAW.parent.mkdir()
     RAW.write_bytes(b"what was there")
@@ -83,7 +83,7 @@ def test_nothing_at_the_path_is_one_line(tmp_path):
 
 
 def packed(path: str = "photos"):
-    """Fetch a folder, and the names of what came."""
+    """Fetch a folder; return the names in the zip, or the error."""
     write_params(Path(), datasets=archived(path))
     done = stage("fetch", "raw=raw")
     if done.returncode:
@@ -95,7 +95,7 @@ def packed(path: str = "photos"):
         return archive.namelist()
 
 
-def test_a_folder_is_packed_with_all_that_its_links_lead_to_and_without_litter(tmp_path, capsys):
+def test_a_folder_is_packed_with_links_followed_and_without_litter(tmp_path, capsys):
     for name in ("photos/with_mask/0.jpg", "photos/with_mask/0.JPG", "elsewhere/.DS_Store", "elsewhere/more/1.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -105,13 +105,13 @@ def test_a_folder_is_packed_with_all_that_its_links_lead_to_and_without_litter(t
     assert "1 files left out that operating systems make (.DS_Store)" in capsys.readouterr().out
 
 
-def test_what_cannot_be_packed_is_named(tmp_path):
+def test_a_file_that_cannot_be_packed_is_named(tmp_path):
     folder = tmp_path / "photos/with_mask"
     folder.mkdir(parents=True)
     for name, make, message in (
         ("again", lambda path: path.symlink_to(tmp_path / "photos"), "photos/with_mask/again is a link to a folder"),
-        ("lost.jpg", lambda path: path.symlink_to("nowhere.jpg"), "lost.jpg is no file, or a link to nothing"),
-        ("pipe.jpg", os.mkfifo, "pipe.jpg is no file"),
+        ("lost.jpg", lambda path: path.symlink_to("nowhere.jpg"), "lost.jpg is not a file, or a broken link"),
+        ("pipe.jpg", os.mkfifo, "pipe.jpg is not a file"),
         ("b\udce9.jpg", Path.touch, "/photos is not UTF-8; rename it, or all of them: convmv"),
     ):
         path = folder / name
@@ -130,7 +130,7 @@ def test_a_hostile_zip_never_becomes_the_output(tmp_path):
     assert not RAW.exists()
 
 
-def test_a_dataset_that_is_taken_out_leaves_nothing_behind(tmp_path):
+def test_a_dataset_that_is_removed_leaves_no_files(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
     write_params(tmp_path, datasets=archived("photos.zip") | {"more": archived("photos.zip", "test")["photos"]})
     assert stage("fetch", "raw=raw").returncode == 0
@@ -142,9 +142,9 @@ def test_a_dataset_that_is_taken_out_leaves_nothing_behind(tmp_path):
     assert RAW.read_bytes() == before
 
 
-@pytest.mark.parametrize("words", [[], ["raw"], ["raw=raw", "more=x"], ["raw=raw", "raw=raw"], ["raw="]])
-def test_a_wrong_number_of_paths_says_how_to_call(words, tmp_path):
+@pytest.mark.parametrize("args", [[], ["raw"], ["raw=raw", "more=x"], ["raw=raw", "raw=raw"], ["raw="]])
+def test_wrong_arguments_show_the_usage(args, tmp_path):
     write_params(tmp_path)
-    done = stage("fetch", *words)
+    done = stage("fetch", *args)
     assert done.returncode == 1
     assert done.stderr == "usage: python -m stages.fetch raw=...\n"

@@ -1,4 +1,4 @@
-"""One rule says when a model is worse: below the interval of what it was before, on the same test split."""
+"""The gate: a model is worse if a score is below the former interval on the same test split."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def evaluated(accuracy: float, low: float, photos: int = 383, split: str = "a") 
     return gate.evaluated(split, f"test_set,score,value,low,high\n{rows}", f"test_set,class,photos\n{classes}")
 
 
-def test_what_is_within_the_interval_is_not_worse():
+def test_a_score_within_the_interval_is_not_worse():
     before = evaluated(0.96, 0.94)
     assert gate.worse(evaluated(0.94, 0.9), before) == []
     accuracy, balanced = gate.worse(evaluated(0.9399, 0.9), before)
@@ -20,8 +20,8 @@ def test_what_is_within_the_interval_is_not_worse():
     assert balanced.startswith("balanced_accuracy fell from")
 
 
-def test_one_mistake_is_not_worse_than_none():
-    """Of a perfect result every bootstrap sample is perfect: its interval has no width."""
+def test_one_error_is_not_worse_than_none():
+    """Every bootstrap sample of a perfect result is perfect, so its interval has no width."""
     assert gate.worse(evaluated(382 / 383, 0.99), evaluated(1.0, 1.0)) == []
     assert len(gate.worse(evaluated(379 / 383, 0.98), evaluated(1.0, 1.0))) == 2
     assert gate.worse(evaluated(2 / 6, 0.0), evaluated(2 / 6, 0.0, photos=6)) == []

@@ -1,4 +1,4 @@
-"""Archives and images made to harm: refused by name and reason, nothing written elsewhere, memory bounded."""
+"""Malicious archives and images: refused with name and reason, nothing written outside, memory bounded."""
 
 import gzip
 import io
@@ -36,10 +36,10 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
-def measured(name: str, *words: str) -> tuple[int, str, int]:
-    """Run a stage in one process; its exit status, what it said, and its peak memory in bytes."""
+def measured(name: str, *args: str) -> tuple[int, str, int]:
+    """Run a stage in one process; return its exit status, its standard error, and its peak memory in bytes."""
     done = subprocess.run(
-        [sys.executable, "-c", STAGE, f"stages.{name}", *words],
+        [sys.executable, "-c", STAGE, f"stages.{name}", *args],
         env={**os.environ, "PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -89,14 +89,14 @@ def overlapping(members: int) -> bytes:
 
 
 def crowded(members: int) -> bytes:
-    """A directory of so many entries that listing them alone would fill the memory."""
+    """A directory with so many entries that parsing it would fill the memory."""
     entry = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"x"
     end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(entry) * members, 0, 0)
     return entry * members + end
 
 
 GOOD = zip_of(("good.jpg", b"x" * 1000), ("evil.jpg", b"some content"))
-SQUEEZED = {"compress_type": zipfile.ZIP_DEFLATED}
+DEFLATED = {"compress_type": zipfile.ZIP_DEFLATED}
 ARCHIVES = {
     "climbs": (zip_of(("../evil.jpg", b"x")), "'../evil.jpg' climbs out"),
     "climbs inside": (zip_of(("a/../../evil.jpg", b"x")), "'a/../../evil.jpg' climbs out"),
@@ -113,14 +113,14 @@ ARCHIVES = {
     "socket": (special(stat.S_IFSOCK), "'evil.jpg' is a link or a device"),
     "encrypted": (patched(zip_of(("evil.jpg", b"x")), 8, b"\x01\x00"), "'evil.jpg' is encrypted"),
     "twice": (GOOD.replace(b"evil.jpg", b"good.jpg"), "'good.jpg' is there twice"),
-    "bomb": (zip_of(("evil.jpg", bytes(100 * 2**20)), **SQUEEZED), "'evil.jpg' unpacks to more than 200 times"),
+    "bomb": (zip_of(("evil.jpg", bytes(100 * 2**20)), **DEFLATED), "'evil.jpg' unpacks to more than 200 times"),
     "declared bomb": (patched(zip_of(("evil.jpg", b"x")), 24, b"\xf0\xff\xff\xff"), "'evil.jpg' unpacks to more than"),
     "overlap": (overlapping(2000), "its members overlap"),
     "crowd": (crowded(3_000_000), "has 3,000,000 members; 500,000 are allowed"),
     "unknown method": (patched(zip_of(("evil.jpg", b"x")), 10, b"\x63\x00"), "'evil.jpg' cannot be unpacked"),
     "wrong sum": (GOOD.replace(b"some content", b"evil content"), "'evil.jpg' cannot be unpacked: Bad CRC-32"),
     "broken stream": (
-        zip_of(("evil.jpg", b"ab" * 500), **SQUEEZED).replace(b"KLJ", b"\xff\xff\xff"),
+        zip_of(("evil.jpg", b"ab" * 500), **DEFLATED).replace(b"KLJ", b"\xff\xff\xff"),
         "'evil.jpg' cannot be unpacked",
     ),
     "nowhere": (patched(zip_of(("evil.jpg", b"x")), 42, b"\xff\xff\xff\x0f"), "'evil.jpg' cannot be unpacked"),
@@ -137,11 +137,11 @@ def test_a_hostile_archive_is_refused_by_name(tmp_path, name):
     content, message = ARCHIVES[name]
     Path("photos.zip").write_bytes(content)
     write_params(tmp_path, datasets=archived("photos.zip"))
-    status, said, memory = measured("fetch", "raw=raw")
-    assert status == 1, said
-    assert said.startswith(("fetch: photos.zip", "fetch: raw.zip"))
-    assert message in said
-    assert said.count("\n") == 1
+    status, stderr, memory = measured("fetch", "raw=raw")
+    assert status == 1, stderr
+    assert stderr.startswith(("fetch: photos.zip", "fetch: raw.zip"))
+    assert message in stderr
+    assert stderr.count("\n") == 1
     assert memory < GIGABYTE
     assert {path.name for path in tmp_path.iterdir()} == {"photos.zip", "raw", "params.yaml"}
     assert not list((tmp_path / "raw").iterdir())
@@ -160,7 +160,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def vast_png(width: int, height: int) -> bytes:
-    """A PNG that says it has so many RGB pixels, in a few kilobytes."""
+    """A PNG of a few kilobytes that declares this size."""
     header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10_000_000), 9)) + chunk(b"IEND", b"")
 
@@ -183,7 +183,7 @@ IMAGES = {
     "png of no rows": (PNG[:16] + bytes(8) + PNG[24:], "not an image"),
     "png with a wrong sum": (PNG.replace(b"IDAT", b"IDAX"), "not an image"),
     "900 megapixels": (vast_png(30_000, 30_000), "30000 x 30000 pixels; 50,000,000 are allowed"),
-    "4 gigapixels said": (vast_png(65_000, 65_000), "65000 x 65000 pixels"),
+    "4 gigapixels declared": (vast_png(65_000, 65_000), "65000 x 65000 pixels"),
     "one column": (vast_png(1, 50_000_000), "1 x 50000000 pixels; a side of 65,535 is allowed"),
     "130 megabytes": (bytes(130 * 2**20), "134,217,728 are allowed"),
     "49 megapixels": (encoded("PNG", (7000, 7000), "RGBA", compress_level=1), None),
@@ -192,15 +192,15 @@ IMAGES = {
 }
 
 
-def test_hostile_images_are_listed_with_the_reason_and_the_rest_goes_on(tmp_path):
+def test_hostile_images_are_listed_with_the_reason_and_the_others_are_read(tmp_path):
     good = [(f"{label}_mask/good {n}.jpg", encoded("JPEG")) for label in ("with", "without") for n in range(20)]
     bad = [(f"with_mask/{name}.jpg", content) for name, (content, _) in IMAGES.items()]
     write_archive(Path("raw/photos.zip"), good + bad)
     write_params(tmp_path, survey__classes={"with_mask": [], "without_mask": []}, survey__max_rejected=0.5)
-    status, said, memory = measured(
+    status, stderr, memory = measured(
         "survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv", "groups=groups.png"
     )
-    assert status == 0, said
+    assert status == 0, stderr
     assert memory < GIGABYTE
     rejects = pd.read_csv("rejects.csv").set_index("member").reason
     read = set(pd.read_csv("faces.csv").member)

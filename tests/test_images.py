@@ -1,4 +1,4 @@
-"""Photos as the world has them: read right, or refused with a reason."""
+"""Photos in the formats that occur: decoded correctly, or refused with a reason."""
 
 import io
 import struct
@@ -64,7 +64,7 @@ def test_the_order_of_bytes_in_16_bits_does_not_matter():
     assert np.array_equal(np.asarray(decode(swapped))[..., 0], grey)
 
 
-def test_floats_from_0_to_1_are_grey_and_what_has_no_white_is_refused():
+def test_floats_from_0_to_1_are_grey_and_unknown_ranges_are_refused():
     values = np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 6)
     grey = np.asarray(decode(encode(Image.fromarray(values), "TIFF")), int)[..., 0]
     assert np.abs(grey - 255 * values).max() <= 0.5
@@ -76,7 +76,7 @@ def test_floats_from_0_to_1_are_grey_and_what_has_no_white_is_refused():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "LA"])
-def test_what_is_transparent_is_white(mode):
+def test_transparent_pixels_are_white(mode):
     image = Image.new("RGBA", (8, 8), (200, 0, 0, 0))
     stored = image.quantize(4) if mode == "P" else image.convert(mode)
     content = encode(stored, "PNG", **({"transparency": 0} if mode == "P" else {}))
@@ -84,7 +84,7 @@ def test_what_is_transparent_is_white(mode):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_stands_upright_whatever_its_exif_says(orientation):
+def test_a_photo_is_upright_for_every_exif_orientation(orientation):
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
@@ -116,9 +116,9 @@ def with_exif(kind: str, block: bytes) -> bytes:
     )
 
 
-WORDS = st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2, 4, 8, 50, 2**31])
+FIELDS = st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2, 4, 8, 50, 2**31])
 ENTRIES = st.lists(
-    st.tuples(st.sampled_from(TAGS), st.integers(0, 14), WORDS, WORDS), max_size=5, unique_by=lambda e: e[0]
+    st.tuples(st.sampled_from(TAGS), st.integers(0, 14), FIELDS, FIELDS), max_size=5, unique_by=lambda e: e[0]
 )
 
 
@@ -126,13 +126,13 @@ ENTRIES = st.lists(
 @given(st.sampled_from(["JPEG", "PNG"]), ENTRIES)
 @example("JPEG", [(0x8769, 2, 4, 0)])
 @example("PNG", [(0x011A, 7, 1000, 2**31)])
-def test_whatever_else_its_exif_says_a_photo_is_read_and_stands_upright(kind, entries):
+def test_other_exif_tags_do_not_matter(kind, entries):
     photo = decode(with_exif(kind, exif_of([(0x0112, 3, 1, 6), *entries])))
     assert np.abs(np.asarray(photo, int) - picture()).max() <= 24
 
 
 @given(st.sampled_from(["JPEG", "PNG"]), st.binary(max_size=80))
-def test_an_exif_that_is_none_leaves_the_photo_as_it_is_stored(kind, block):
+def test_invalid_exif_leaves_the_photo_as_stored(kind, block):
     assert decode(with_exif(kind, b"Exif\0\0" + block)).size == (24, 36)
 
 
@@ -147,7 +147,7 @@ def test_an_exif_that_is_none_leaves_the_photo_as_it_is_stored(kind, block):
     ],
     ids=["empty", "html", "short jpeg", "short png", "120 megapixels"],
 )
-def test_what_cannot_be_read_has_a_reason(content, reason):
+def test_a_photo_that_cannot_be_read_has_a_reason(content, reason):
     with pytest.raises(ImageError, match=reason):
         decode(content)
 
@@ -156,7 +156,7 @@ def test_one_pixel_is_a_photo():
     assert resize(decode(encode(Image.new("RGB", (1, 1), "red"), "PNG")), 32).shape == (32, 32, 3)
 
 
-def test_decoding_small_is_close_to_decoding_whole():
+def test_reduced_decoding_is_close_to_full_decoding():
     large = Image.fromarray(picture(1200, 1600))
     content = encode(large, "JPEG", quality=95)
     whole, small = resize(decode(content), 64), resize(decode(content, at_least=64), 64)

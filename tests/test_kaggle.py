@@ -1,4 +1,4 @@
-"""fetch from Kaggle: the real client, and a server that does what servers do."""
+"""fetch from Kaggle: the real client, and a fake server with its failures."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def test_a_pinned_version_is_fetched_and_recorded(server):
     assert_fetched(fetch(server, sha256=source["sha256"]), server)
 
 
-def test_another_dataset_does_not_download_those_that_are_there(server):
+def test_a_further_dataset_does_not_download_the_others_again(server):
     assert_fetched(fetch(server), server)
     more = {"more": {"use": "train", "source": "kaggle", "handle": "someone/more/1"}}
     pinned = {"photos": {"use": "split", "source": "kaggle", "handle": HANDLE}}
@@ -100,7 +100,7 @@ def test_another_dataset_does_not_download_those_that_are_there(server):
     assert Path("raw/photos.zip").read_bytes() == server.content
 
 
-def test_without_a_version_the_current_one_is_fetched_and_how_to_pin_it_is_said(server):
+def test_without_a_version_the_current_one_is_fetched_and_its_pin_is_printed(server):
     done = fetch(server, handle="someone/masks")
     assert_fetched(done, server)
     assert server.questions[0]["datasetVersionNumber"] == 3
@@ -124,13 +124,13 @@ ARCHIVE, ASKED = "archive.zip", "DownloadDataset"
     ],
     ids=["429", "500", "silent once", "503", "cut", "stall", "cut and its address expired"],
 )
-def test_what_passes_is_waited_for(server, call, script):
+def test_temporary_errors_are_retried(server, call, script):
     server.scripts[call] = list(script)
     assert_fetched(fetch(server), server)
     assert not server.scripts[call]
 
 
-def test_a_cut_transfer_goes_on_where_it_stopped(server):
+def test_an_interrupted_transfer_is_resumed(server):
     server.scripts[ARCHIVE] = [("cut", 3 * MEGABYTE)]
     assert_fetched(fetch(server), server)
     assert server.requests[-1][1]["Range"] == f"bytes={3 * MEGABYTE}-"
@@ -140,10 +140,10 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server):
     ("call", "act", "message"),
     [
         (ASKED, ("status", 404), "Kaggle has no dataset someone/masks/2 (404); check owner, name and version"),
-        (ASKED, ("status", 401), f"shows someone/masks/2 to signed-in users alone (401), and {NO_ACCOUNT}"),
-        (ASKED, ("status", 403), f"shows someone/masks/2 to signed-in users alone (403), and {NO_ACCOUNT}"),
+        (ASKED, ("status", 401), f"shows someone/masks/2 only to signed-in users (401), and {NO_ACCOUNT}"),
+        (ASKED, ("status", 403), f"shows someone/masks/2 only to signed-in users (403), and {NO_ACCOUNT}"),
         (ASKED, ("status", 429, ("Retry-After", 1)), "Kaggle asks for fewer requests (429); wait some minutes"),
-        (ASKED, ("status", 503), "Kaggle is in trouble (status 503); run it again later"),
+        (ASKED, ("status", 503), "Kaggle has a server error (status 503); run it again later"),
         (ASKED, ("page",), "photos.zip is a web page, not a zip"),
         ("GetDatasetMetadata", ("page",), "something that is not Kaggle answered, perhaps a network's sign-in page"),
         ("GetDatasetMetadata", ("silent",), f"silent for 2 s (ConnectionError); check network and proxy, and run it "
@@ -156,19 +156,19 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server):
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else None,
 )  # fmt: skip
-def test_what_does_not_pass_is_one_line_and_nothing_is_lost(server, call, act, message):
+def test_a_permanent_error_is_one_line_and_the_old_files_stay(server, call, act, message):
     server.scripts[call] = [act] * 20
     assert_refused(fetch(server), message)
 
 
-def test_nobody_at_the_address_is_one_line(server):
+def test_a_refused_connection_is_one_line(server):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
         assert_refused(fetch(server, http_proxy=address), "no connection to Kaggle")
 
 
-def test_other_content_of_the_same_length_is_told_by_its_pin(server):
+def test_other_content_of_the_same_length_is_detected_by_its_pin(server):
     with zipfile.ZipFile("other.zip", "w") as other, zipfile.ZipFile("served.zip") as served:
         for name in served.namelist():
             other.writestr(zipfile.ZipInfo(name), served.read(name)[::-1])
@@ -190,7 +190,7 @@ def test_other_content_of_the_same_length_is_told_by_its_pin(server):
         ("home/.config/kaggle/kaggle.json", '{"username": "someone", "key": "secret"}', BASIC),
     ],
 )
-def test_credentials_are_found_in_every_place_the_client_knows(server, place, content, header):
+def test_credentials_are_found_wherever_the_client_looks(server, place, content, header):
     server.password = header
     environment = {}
     if place.startswith("KAGGLE"):
@@ -211,14 +211,14 @@ def test_wrong_credentials_are_one_line_that_does_not_show_them(server):
     assert "wrong-and-private" not in done.stdout + done.stderr
 
 
-def test_an_account_that_may_not_is_sent_to_the_terms(server):
+def test_an_account_without_access_is_referred_to_the_terms(server):
     server.scripts[ASKED] = [("status", 403)]
     done = fetch(server, KAGGLE_API_TOKEN="secret")
     assert_refused(done, "(403); open https://www.kaggle.com/datasets/someone/masks and accept its terms")
 
 
 @pytest.mark.parametrize("call", [ASKED, ARCHIVE])
-def test_no_secret_is_shown_not_even_to_those_who_look_for_a_fault(server, call):
+def test_no_secret_is_shown_even_with_a_traceback(server, call):
     server.scripts[call] = [("status", 403)] * 9 if call == ASKED else [("cut", MEGABYTE)] * 9
     done = fetch(server, KAGGLE_API_TOKEN="secret-token", FACEMASK_DEBUG="1")
     assert done.returncode == 1
@@ -246,28 +246,28 @@ def test_no_error_of_a_proxy_shows_its_password(scheme, middle, host):
 
 
 @pytest.mark.parametrize("proxy", ["http://me:hush/quiet@127.0.0.1:9", "http://me:hush\u20acquiet@127.0.0.1:9"])
-def test_a_proxy_of_no_use_is_one_line_without_its_password_or_the_token(server, proxy):
+def test_a_failing_proxy_is_one_line_without_its_password_or_the_token(server, proxy):
     done = fetch(server, http_proxy=proxy, KAGGLE_API_TOKEN="hush-token")
     assert_refused(done, "no connection to Kaggle")
     assert "hush" not in done.stdout + done.stderr
     assert "quiet" not in done.stdout + done.stderr
 
 
-def test_a_silent_server_does_not_hold_up_the_sign_in(server):
+def test_a_silent_server_does_not_block_the_sign_in(server):
     server.scripts["IntrospectToken"] = [("silent",)] * 9
     assert_fetched(fetch(server, KAGGLE_API_TOKEN="secret"), server)
 
 
-def test_a_timeout_that_is_no_number_is_one_line(server):
+def test_an_invalid_timeout_is_one_line(server):
     assert_refused(fetch(server, FACEMASK_TIMEOUT="soon"), "FACEMASK_TIMEOUT is 'soon'; give the seconds")
 
 
 @pytest.mark.parametrize("handle", ["masks", "someone/masks/latest", "someone/masks/versions/1", "../masks"])
-def test_a_handle_that_is_none_is_one_line(server, handle):
+def test_an_invalid_handle_is_one_line(server, handle):
     assert_refused(fetch(server, handle=handle), f"params.yaml: datasets.photos.handle: {handle!r} is not allowed")
 
 
-def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_asks_once(tmp_path, pretrained):
+def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_downloads_once(tmp_path, pretrained):
     faces = [synthetic.draw_member(number, 40) for number in range(90)]
     folders = {"with_mask": "WithMask", "without_mask": "WithoutMask"}
     members = [

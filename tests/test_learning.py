@@ -1,4 +1,4 @@
-"""The demo's accuracy is learnt: with shuffled labels it falls to chance."""
+"""The demo's accuracy comes from its labels: trained on shuffled ones, it falls to chance."""
 
 import json
 
@@ -19,11 +19,11 @@ def test_shuffled_labels_fall_to_chance(tmp_path):
     accuracies = {}
     committed = yaml.safe_load((ROOT / "params.yaml").read_text())
     learning = ("image_size", "alpha", "weights", "train_from", "lr", "epochs", "patience", "batch_size")
-    drawn = {"synthetic": {"use": "split", "source": "synthetic", "images": 1200, "size": 64}}
+    datasets = {"synthetic": {"use": "split", "source": "synthetic", "images": 1200, "size": 64}}
     for labels in ("true", "shuffled"):
         folder = tmp_path / labels
         folder.mkdir()
-        write_params(folder, datasets=drawn, **{name: committed[name] for name in learning})
+        write_params(folder, datasets=datasets, **{name: committed[name] for name in learning})
         for name in ("fetch", "survey", "split"):
             run(name, folder)
         if labels == "shuffled":

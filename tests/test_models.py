@@ -1,4 +1,4 @@
-"""The cut: trunk and top together are the network, wherever it is cut."""
+"""Cutting a backbone: trunk and top together equal the network at every cut."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def pixels():
 
 
 @pytest.mark.parametrize("train_from", ["head", "input", "block_13_expand", "block_16_project", "Conv_1", "Conv1"])
-def test_a_cut_network_gives_what_the_whole_gives(train_from, settings, backbone, pixels):
+def test_trunk_and_top_give_the_output_of_the_backbone(train_from, settings, backbone, pixels):
     trunk, top = fine_tuning.cut(backbone, train_from)
     features = pixels if trunk is None else trunk(pixels)
     vectors = features if top is None else top(features)
@@ -42,7 +42,7 @@ def test_a_cut_network_gives_what_the_whole_gives(train_from, settings, backbone
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_a_cut_trains_what_is_behind_it_and_nothing_else(settings, backbone):
+def test_only_layers_after_the_cut_are_trainable(settings, backbone):
     trunk, top = fine_tuning.cut(backbone, "block_13_expand")
     trainable = fine_tuning.build_trainable(top, trunk.output_shape[1:], "float32", settings.head, 3, True)
     names = {weight.path for weight in trainable.trainable_weights}
@@ -62,14 +62,14 @@ def test_every_offered_cut_works(backbone):
     ("name", "message"),
     [("block_99", "has no layer 'block_99'"), ("block_14_depthwise", "cannot start at block_14_depthwise")],
 )
-def test_a_cut_that_cannot_be_is_one_line_that_offers_others(name, message, backbone):
+def test_an_impossible_cut_is_one_line_with_the_possible_ones(name, message, backbone):
     with pytest.raises(UserError, match=message) as caught:
         fine_tuning.cut(backbone, name)
     assert "block_13_expand" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_saved_model_has_the_same_bytes_and_the_same_answers(settings, pixels, tmp_path):
+def test_a_saved_model_has_the_same_bytes_and_the_same_outputs(settings, pixels, tmp_path):
     import keras
 
     first, second = tmp_path / "first.keras", tmp_path / "second.keras"
@@ -93,7 +93,7 @@ def test_weights_of_another_network_are_one_line(settings, tmp_path):
 
 
 @pytest.mark.real
-def test_imagenet_weights_tell_photos_apart(settings, shared):
+def test_imagenet_weights_give_different_features_for_different_photos(settings, shared):
     file = shared / "weights" / "mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
     pretrained = settings.model_copy(update={"weights": str(file), "alpha": 1.0, "image_size": 224})
     blank = np.zeros((1, 224, 224, 3), np.uint8)

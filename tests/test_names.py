@@ -1,4 +1,4 @@
-"""Classes and photos may be called anything: what looks like a number, a formula or another script stays a name."""
+"""Classes and photos may have any name, also one that looks like a number or a formula, or is in another script."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from matplotlib import image as pictures
 
 from facemask.core.errors import UserError
 from facemask.core.files import TEXT, read_csv, write_csv
+from facemask.core.terminal import silenced
 from facemask.data import shards
 from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
@@ -30,7 +31,7 @@ NAMES = st.sampled_from([*ODD, "01", "1.50", "nan", "null", "inf", "-", "+", " x
 
 
 @given(st.lists(st.tuples(NAMES, NAMES, st.floats(0, 1)), min_size=1))
-def test_a_table_gives_back_the_names_it_was_given(rows):
+def test_a_table_preserves_names(rows):
     written = pd.DataFrame(rows, columns=["label", "member", "confidence"]).assign(left=range(len(rows)))
     write_csv(Path("table.csv"), written)
     found = read_csv(Path("table.csv"))
@@ -48,13 +49,13 @@ def test_every_column_of_names_is_read_as_text(reproduced):
 
 
 @pytest.mark.parametrize("lines", ["a\nb\na\n", "a\n\nb\n", ""])
-def test_labels_that_are_no_list_of_classes_are_refused(lines):
+def test_invalid_labels_are_refused(lines):
     Path("labels.txt").write_text(lines)
     with pytest.raises(UserError, match=r"labels.txt names a class twice, or has an empty line"):
         shards.read_labels(Path("labels.txt"))
 
 
-def test_a_figure_shows_every_name_in_letters_that_it_has():
+def test_a_name_in_a_figure_has_only_characters_of_its_font():
     assert figures.legible("戴口罩") == "Dai Kou Zhao"
     assert figures.legible("маска é 5") == "маска é 5"
     assert figures.legible("\U0001f637") != ""
@@ -62,7 +63,7 @@ def test_a_figure_shows_every_name_in_letters_that_it_has():
 
 
 @pytest.mark.filterwarnings("error:.*missing from font")
-def test_figures_take_any_name():
+def test_figures_accept_any_name():
     labels, probabilities = np.arange(len(ODD) * 2) % len(ODD), np.random.default_rng(0).dirichlet(np.ones(7), 14)
     areas = dict.fromkeys(ODD, 0.5)
     figures.confusion_matrix(metrics.confusion_matrix(labels, labels, ODD), "戴", Path("confusion.png"))
@@ -74,22 +75,22 @@ def test_figures_take_any_name():
     assert all(pictures.imread(path).std() > 0 for path in Path().glob("*.png"))
 
 
-def test_metrics_of_any_class_are_recorded(tmp_path):
+def test_metrics_of_classes_with_any_name_are_recorded(tmp_path):
     names = [*ODD, "a/b", "a//b", "../x", "/", ".", "a "]
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    with tracking.quiet(), mlflow.start_run() as run:
+    with silenced(*tracking.LOGGERS), mlflow.start_run() as run:
         mlflow.log_metrics(tracking.flatten({"test": {name: {"f1": 0.5} for name in names}}))
         mlflow.log_params(tracking.flatten({"survey": {"classes": {name: [] for name in names}}}))
     found = mlflow.get_run(run.info.run_id).data
     assert len(found.metrics) == len(found.params) == len(names)
 
 
-def test_metrics_whose_names_would_be_one_are_all_kept():
+def test_metrics_whose_names_become_equal_are_all_kept():
     named = {"(a)": {"f1": 1}, "[a]": {"f1": 2}, "_a_": 3, "mask (worn)": 4}
     assert tracking.flatten(named) == {"_a_.f1": 1, "_a__.f1": 2, "_a___": 3, "mask _worn_": 4}
 
 
-def test_a_table_of_the_card_keeps_its_columns():
+def test_a_table_of_the_model_card_keeps_its_columns():
     assert table(["a|b", "c"], [["|", "d"]]).splitlines()[2] == r"| \| | d |"
 
 
@@ -109,8 +110,8 @@ def test_a_pipeline_runs_with_classes_of_any_name(tmp_path):
     (folder / "params.yaml").write_text(
         written.replace("\n    1e5:", '\n    "1e5":')
     )  # a number to YAML 1.2, so to DVC
-    said = shell("dvc", "repro", cwd=folder)
-    assert "warning" not in said
+    output = shell("dvc", "repro", cwd=folder)
+    assert "warning" not in output
     assert set((folder / "models/labels.txt").read_text().splitlines()) == set(ODD)
     assert set(read_csv(folder / "metrics/classification_report.csv")["class"]) == set(ODD)
     assert set(json.loads((folder / "metrics/data_details.json").read_text())["faces"]["train"]) == set(ODD)

@@ -1,4 +1,4 @@
-"""The networks that `model` names: the published ones, fed as they expect, and all that the pipeline asks of one."""
+"""The networks that `model` names: published architectures and preprocessing, and all steps of the pipeline."""
 
 import sys
 
@@ -14,7 +14,7 @@ from facemask.engines import litert
 from facemask.networks import applications, fine_tuning
 
 slow = pytest.mark.slow
-PARAMETERS = [  # of keras.applications without their classifiers, as its pages and the papers' weights have them
+PARAMETERS = [  # of keras.applications without their tops, as documented there
     ("mobilenet_v3_small", 939_120),
     ("efficientnet_b0", 4_049_571),
     pytest.param("mobilenet_v2", 2_257_984, marks=slow),
@@ -58,23 +58,23 @@ def test_a_network_has_as_many_weights_as_the_published_one(name, published, set
     ("name", "size", "weights"),
     [("cnn", 64, 1_142_210), ("cnn", 224, 12_938_690), pytest.param("alexnet", 150, 29_983_490, marks=slow)],
 )
-def test_our_own_networks_have_as_many_weights_as_they_say(name, size, weights, settings):
+def test_our_own_networks_have_as_many_weights_as_documented(name, size, weights, settings):
     backbone = build_backbone(settings(name, image_size=size))
     assert backbone.count_params() + 2 * (backbone.output_shape[-1] + 1) == weights
 
 
-def test_pixels_reach_each_network_as_its_own_preprocessing_makes_them(settings):
+def test_preprocessing_equals_that_of_each_network(settings):
     settings("mobilenet_v2")
     photos = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), np.uint8)
     for name, function in applications.networks().items():
         pixels = keras.Input((8, 8, 3), dtype="uint8")
-        ours = keras.Model(pixels, applications.preprocess(pixels, function, "imagenet"))
-        theirs = sys.modules[function.__module__].preprocess_input(photos.astype(np.float32))
-        np.testing.assert_allclose(np.asarray(ours(photos)).astype(np.float32), theirs, atol=1e-4, err_msg=name)
+        layers = keras.Model(pixels, applications.preprocess(pixels, function, "imagenet"))
+        expected = sys.modules[function.__module__].preprocess_input(photos.astype(np.float32))
+        np.testing.assert_allclose(np.asarray(layers(photos)).astype(np.float32), expected, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.slow
-def test_weights_of_efficientnet_from_a_file_answer_as_if_keras_had_downloaded_them(settings, tmp_path, monkeypatch):
+def test_efficientnet_weights_from_a_file_give_the_outputs_of_downloaded_ones(settings, tmp_path, monkeypatch):
     from keras.src.applications import efficientnet
 
     chosen = settings("efficientnet_b0", weights="imagenet", train_from="head")
@@ -121,14 +121,14 @@ def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_
     ("name", "changes", "message"),
     [
         ("resnet_50", {}, "model: there is no resnet_50; give one of: alexnet, cnn, .*mobilenet_v2.*resnet50,"),
-        ("cnn", {"alpha": 0.5}, "alpha: cnn has one width; set alpha to 1.0"),
-        ("resnet50", {"alpha": 0.5}, "alpha: resnet50 has one width; set alpha to 1.0"),
+        ("cnn", {"alpha": 0.5}, "alpha: cnn has no width multiplier; set alpha to 1.0"),
+        ("resnet50", {"alpha": 0.5}, "alpha: resnet50 has no width multiplier; set alpha to 1.0"),
         ("inception_v3", {"image_size": 64}, "inception_v3 cannot be built with .*image_size 64: .*at least 75x75"),
         ("alexnet", {"image_size": 64}, "image_size: alexnet needs 67 pixels or more; there are 64"),
-        ("alexnet", {"weights": "imagenet"}, "weights: there are none from ImageNet for alexnet"),
+        ("alexnet", {"weights": "imagenet"}, "weights: there are no ImageNet weights for alexnet"),
     ],
 )
-def test_a_network_that_cannot_be_is_one_line(name, changes, message, settings):
+def test_an_impossible_network_is_one_line(name, changes, message, settings):
     with pytest.raises(UserError, match=message):
         build_backbone(settings(name, **changes))
 

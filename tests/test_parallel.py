@@ -1,32 +1,47 @@
-"""All cores, in order, and never far ahead of whoever takes the results."""
+"""Work in threads: results in order, and a bounded number of items ahead of the consumer."""
 
-import time
+import threading
 
 import pytest
 
 from facemask.core import parallel
 
 
-def test_results_come_in_the_order_of_the_items_whatever_takes_longest():
-    def slow_first(part: list[int]) -> list[int]:
-        time.sleep(0.05 if part[0] == 0 else 0)
-        return [-item for item in part]
+def test_results_come_in_the_order_of_the_items_whichever_is_done_first():
+    second_is_done = threading.Event()
 
-    results = parallel.apply(slow_first, list(range(25)), 4, "test", "item")
+    def slow_first(item: int) -> int:
+        if item == 0:
+            assert second_is_done.wait(60), "the second item was not done beside the first"
+        if item == 1:
+            second_is_done.set()
+        return -item
+
+    assert list(parallel.in_order(slow_first, range(25), workers=2)) == [-item for item in range(25)]
+
+
+def test_parts_come_in_the_order_of_the_sequence():
+    results = parallel.apply(lambda part: [-item for item in part], list(range(25)), 4, "test", "item")
     assert [item for part in results for item in part] == [-item for item in range(25)]
 
 
-def test_work_waits_for_a_slow_taker():
-    begun = []
-    results = parallel.apply(begun.append, list(range(1000)), 1, "test", "item")
-    next(results)
-    time.sleep(0.2)
-    assert len(begun) <= 1 + parallel.WAITING_A_THREAD * parallel.cores()
+def test_no_more_items_are_read_than_threads_can_hold_until_a_result_is_consumed():
+    read = []
+
+    def items():
+        for item in range(1000):
+            read.append(item)
+            yield item
+
+    results = parallel.in_order(abs, items(), workers=3)
+    for consumed in range(1, 10):
+        assert next(results) == consumed - 1
+        assert len(read) <= consumed + parallel.WAITING_A_THREAD * 3
     results.close()
-    assert len(begun) < 1000
+    assert len(read) < 20
 
 
-def test_a_failure_reaches_the_taker_and_ends_the_work():
+def test_a_failure_reaches_the_consumer_and_ends_the_work():
     begun = []
 
     def fail(part: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""params.yaml: what is written is what is meant, or one line says why not."""
+"""params.yaml: values are read as meant, and errors are one line."""
 
 import re
 import shutil
@@ -87,7 +87,7 @@ def test_classes_that_cannot_be_told_apart_are_refused(tmp_path, classes, messag
         "a: &a0 [x, x]", *(f"a{n}: &a{n + 1} [*a{n}, *a{n}, *a{n}, *a{n}]" for n in range(40)), "lr: *a40"])],
     ids=["open", "closed", "mappings", "anchors"],
 )  # fmt: skip
-def test_a_file_nested_beyond_all_sense_is_one_short_line(tmp_path, text):
+def test_a_deeply_nested_file_is_one_short_line(tmp_path, text):
     write_params(tmp_path)
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("lr: 0.003", text, 1))
     with pytest.raises(UserError) as caught:
@@ -110,26 +110,26 @@ def test_a_missing_key_and_a_broken_file_are_one_line(tmp_path):
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 
 
-WHOLE = [name for name in PRESETS if name != "photos"]  # which is what the others extend
+COMPLETE = [name for name in PRESETS if name != "photos"]  # the others extend that
 
 
 def use_preset(name: str) -> str:
-    """Write a preset into params.yaml; what the file then holds."""
+    """Write a preset into params.yaml; return the content of the file."""
     preset.main(name)
     load_params()
     return Path("params.yaml").read_text()
 
 
-def test_presets_do_not_depend_on_which_was_used_before_and_keep_the_comments(tmp_path):
+def test_presets_do_not_depend_on_the_former_one_and_keep_comments(tmp_path):
     shutil.copytree(ROOT / "presets", tmp_path / "presets")
     committed = (ROOT / "params.yaml").read_text()
     alone = {}
-    for name in WHOLE:
+    for name in COMPLETE:
         Path("params.yaml").write_text(committed)
         alone[name] = use_preset(name)
         assert re.findall("# .*", alone[name]) == re.findall("# .*", committed)
         assert yaml.safe_load(alone[name]).keys() == yaml.safe_load(committed).keys()
-    for name in [*WHOLE[::-1], *WHOLE]:
+    for name in [*COMPLETE[::-1], *COMPLETE]:
         assert use_preset(name) == alone[name]
 
 
@@ -151,12 +151,12 @@ def test_a_preset_holds_only_what_differs(name):
     assert repeated(content, base) == []
 
 
-def test_a_preset_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_preset_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"^there is no preset kaggle; give one of: archive, kaggle-12k"):
         preset.load("kaggle", ROOT / "presets")
 
 
-def test_weights_that_are_not_there_are_named(tmp_path, monkeypatch):
+def test_missing_weights_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with pytest.raises(UserError, match=r"weights: there is no file .*/nowhere.h5; give none, imagenet, synthetic or"):
         params.weights_file("nowhere.h5")

@@ -1,4 +1,4 @@
-"""The whole, as users run it: dvc repro, experiments, differences, and the contract of dvc.yaml."""
+"""The whole pipeline, as users run it: dvc repro, experiments, and the declarations in dvc.yaml."""
 
 import ast
 import inspect
@@ -42,7 +42,7 @@ def artifacts(run: mlflow.entities.Run) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-# --- the contract of dvc.yaml
+# --- the declarations in dvc.yaml
 
 
 def has_code(file: Path) -> bool:
@@ -94,8 +94,8 @@ def test_a_stage_is_called_with_the_files_it_declares(name):
 
 
 @pytest.mark.parametrize("name", PIPELINE)
-def test_a_fresh_clone_lacks_an_output_of_every_stage_that_mlflow_hears_of(name):
-    """Else DVC would skip the stage there, since Git brought its outputs, and MLflow would never hear of it."""
+def test_a_stage_that_records_in_mlflow_has_an_output_that_git_does_not_hold(name):
+    """Otherwise DVC would skip it in a fresh clone, and the run would never be recorded."""
     outs = [out for kind in ("outs", "plots", "metrics") for out in PIPELINE[name].get(kind, [])]
     recorded = "facemask/experiments/tracking.py" in PIPELINE[name]["deps"]
     assert not recorded or any(isinstance(out, str) or next(iter(out.values())).get("cache", True) for out in outs)
@@ -103,7 +103,7 @@ def test_a_fresh_clone_lacks_an_output_of_every_stage_that_mlflow_hears_of(name)
 
 @pytest.fixture
 def reads(monkeypatch) -> set[str]:
-    """The values and sections of params.yaml that are read while the test runs, but not what checking them reads."""
+    """The values and sections of params.yaml that are read while the test runs, except by validation."""
     seen: set[str] = set()
     loaded = params.load
 
@@ -148,7 +148,7 @@ def test_the_whole_of_params_yaml_is_read_by_some_stage_and_checked_before_the_f
 # --- as users run it
 
 
-def test_repro_makes_everything_and_then_nothing(copy):
+def test_repro_makes_all_outputs_and_a_second_one_runs_nothing(copy):
     for name in PIPELINE:
         for out in outputs_of(name):
             assert (copy / out).exists()
@@ -157,7 +157,7 @@ def test_repro_makes_everything_and_then_nothing(copy):
     assert "Data and pipelines are up to date." in output
 
 
-def test_the_model_is_examined_on_another_dataset_too(reproduced):
+def test_the_model_is_evaluated_on_an_external_test_set(reproduced):
     headlines = json.loads((reproduced / "metrics/external.json").read_text())
     scores = pd.read_csv(reproduced / "metrics/scores.csv").query("test_set == 'scenes'").set_index("score")
     report = pd.read_csv(reproduced / "metrics/classification_report.csv").query("test_set == 'scenes'")
@@ -171,7 +171,7 @@ def test_the_model_is_examined_on_another_dataset_too(reproduced):
     assert (reproduced / "metrics/figures/scenes_confusion_matrix.png").is_file()
 
 
-def test_the_card_of_an_exam_with_one_class_leaves_what_has_no_meaning_empty(copy):
+def test_a_score_that_is_undefined_for_a_test_set_is_empty_in_the_model_card(copy):
     scores = pd.read_csv(copy / "metrics/scores.csv")
     scores[~((scores.test_set == "scenes") & (scores.score == "roc_auc"))].to_csv(
         copy / "metrics/scores.csv", index=False
@@ -181,7 +181,7 @@ def test_the_card_of_an_exam_with_one_class_leaves_what_has_no_meaning_empty(cop
     assert re.search(r"^\| roc auc \| [\d.()a-z ]+ \|  \|$", (copy / "metrics/model_card.md").read_text(), re.MULTILINE)
 
 
-def test_the_model_card_says_what_the_other_files_say(reproduced):
+def test_the_model_card_agrees_with_the_other_files(reproduced):
     card = (reproduced / "metrics/model_card.md").read_text()
     accuracy = pd.read_csv(reproduced / "metrics/scores.csv").iloc[0]
     assert list(accuracy[["test_set", "score"]]) == ["test", "accuracy"]
@@ -190,7 +190,7 @@ def test_the_model_card_says_what_the_other_files_say(reproduced):
     assert f"| synthetic | synthetic | faces drawn by facemask | MIT | 60 | `{source['sha256'][:16]}` |" in card
     for sentence in (
         "scenes.zip",
-        "The likeliest class is the answer.",
+        "The predicted class is the argmax of the probabilities.",
         "int8.tflite",
         "## Limits",
         "train_from: head",
@@ -200,20 +200,20 @@ def test_the_model_card_says_what_the_other_files_say(reproduced):
 
 
 @pytest.mark.slow
-def test_a_recall_asked_for_sets_the_threshold_and_everything_uses_it(copy):
+def test_decision_recall_sets_the_threshold_and_all_outputs_use_it(copy):
     shell("dvc", "exp", "run", "--set-param", "decision.recall=0.99", cwd=copy)
     rule = json.loads((copy / "models/decision.json").read_text())
     assert 0 < rule["threshold"] < 1
     predictions = pd.read_csv(copy / "metrics/predictions.csv")
-    called = predictions.predicted == "without_mask"
-    assert (called == (predictions.p_without_mask >= rule["threshold"])).all()
+    positive = predictions.predicted == "without_mask"
+    assert (positive == (predictions.p_without_mask >= rule["threshold"])).all()
     assert json.loads((copy / "models/tflite/faces.json").read_text()) == {"margin": 0.2, "min_size": 32}
     assert (copy / "models/tflite/decision.json").read_bytes() == (copy / "models/decision.json").read_bytes()
     exported = pd.read_csv(copy / "metrics/variants.csv", index_col="variant").loc["float32"]
     assert exported.agreement == 1
     assert exported.accuracy == pytest.approx((predictions.label == predictions.predicted).mean())
     assert (
-        f"The answer is without_mask from a probability of {rule['threshold']:.4f}"
+        f"The predicted class is without_mask from a probability of {rule['threshold']:.4f}"
         in (copy / "metrics/model_card.md").read_text()
     )
 
@@ -223,7 +223,7 @@ def test_a_forced_repro_gives_the_same_bytes(copy):
     assert shell("git", "status", "--porcelain", cwd=copy) == ""
 
 
-def test_a_model_is_one_row_with_all_its_files(reproduced):
+def test_an_execution_is_one_run_with_all_its_artifacts(reproduced):
     [run] = runs(reproduced).values()
     assert run.info.status == "FINISHED"
     assert {"accuracy", "int8_accuracy", "balanced_accuracy_scenes", "epoch.validation_accuracy", "train.seconds",
@@ -242,7 +242,7 @@ def test_a_model_is_one_row_with_all_its_files(reproduced):
 
 
 @pytest.mark.parametrize("threshold", [None, 0.335])
-def test_the_logged_model_decides_as_the_pipeline_does(threshold, copy):
+def test_the_logged_model_predicts_as_the_pipeline_does(threshold, copy):
     mlflow.set_tracking_uri(f"sqlite:///{copy}/mlflow.db")
     [rule] = (copy / "mlartifacts").rglob("artifacts/artifacts/tflite/decision.json")
     rule.write_text(json.dumps(json.loads(rule.read_text()) | {"threshold": threshold}))
@@ -256,7 +256,7 @@ def test_the_logged_model_decides_as_the_pipeline_does(threshold, copy):
     assert list(answers.label) == [classes[index] for index in expected]
 
 
-def test_an_experiment_runs_only_what_a_learning_rate_changes(experimented):
+def test_an_experiment_runs_only_the_stages_that_depend_on_its_changes(experimented):
     assert ran(experimented.with_suffix(".log").read_text()) == CHEAP
     run = runs(experimented)["try"]
     assert float(run.data.params["lr"]) == 1e-5
@@ -268,7 +268,7 @@ def test_an_experiment_runs_only_what_a_learning_rate_changes(experimented):
 
 
 @pytest.mark.slow
-def test_a_queue_with_two_workers_loses_nothing(copy):
+def test_a_queue_with_two_workers_records_all_experiments(copy):
     shell("dvc", "exp", "run", "--queue", "--set-param", "lr=1e-3,1e-4", cwd=copy)
     shell("dvc", "queue", "start", "--jobs", "2", cwd=copy)
     names = [line.split()[1] for line in shell("dvc", "queue", "status", cwd=copy).splitlines()[1:3]]

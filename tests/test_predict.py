@@ -1,4 +1,4 @@
-"""facemask predict: photos to labels, for people, for pipes, and in one line where that cannot be."""
+"""facemask predict: labels for photos in three formats, and errors in one line."""
 
 import csv
 import io
@@ -33,12 +33,12 @@ def lines(done: subprocess.CompletedProcess) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def whole(*words, model: Path) -> subprocess.CompletedProcess:
-    """Predict without a detector: the photos are faces."""
-    return facemask("predict", "--model", model, "--detector", "none", *words)
+def whole(*args, model: Path) -> subprocess.CompletedProcess:
+    """Predict without a detector: every photo is a face."""
+    return facemask("predict", "--model", model, "--detector", "none", *args)
 
 
-def test_the_predictor_sees_the_bits_that_the_pipeline_sees(exported):
+def test_prediction_preprocesses_photos_as_the_pipeline_does(exported):
     [photo] = draw_photos(Path("photos"), 1)
     file = exported / "float32.tflite"
     [expected] = litert.Runner(file.read_bytes())(resize(decode(photo.read_bytes()), 32)[None])
@@ -50,7 +50,7 @@ def test_the_predictor_sees_the_bits_that_the_pipeline_sees(exported):
     assert face["box"] == [0, 0, 60, 60]
 
 
-def test_folders_zips_and_patterns_are_searched_and_what_is_broken_is_skipped(exported):
+def test_folders_zips_and_patterns_are_searched_and_broken_photos_are_skipped(exported):
     photos = draw_photos(Path("some/photos"))
     Path("some/photos/broken.jpg").write_bytes(b"\xff\xd8\xff")
     Path("some/notes.txt").write_text("no photo")
@@ -66,7 +66,7 @@ def test_folders_zips_and_patterns_are_searched_and_what_is_broken_is_skipped(ex
     assert re.search(r"some/photos/broken.jpg: .+; skipped", done.stderr)
 
 
-def test_the_three_formats_say_the_same(exported):
+def test_the_three_formats_agree(exported):
     photos = draw_photos(Path("photos"))
     text, as_json, as_csv = (whole("photos", "--format", kind, model=exported) for kind in ("text", "json", "csv"))
     rows = list(csv.DictReader(io.StringIO(as_csv.stdout)))
@@ -78,7 +78,7 @@ def test_the_three_formats_say_the_same(exported):
         assert {name: float(row[f"p_{name}"]) for name in face["probabilities"]} == face["probabilities"]
 
 
-def test_the_decision_rule_counts(exported, tmp_path):
+def test_the_decision_rule_is_applied(exported, tmp_path):
     draw_photos(Path("photos"))
     for threshold, wanted in ((0.0, {True}), (1.0, {False})):
         model = with_rule(exported, tmp_path / str(threshold), label="without_mask", threshold=threshold)
@@ -89,22 +89,22 @@ def test_the_decision_rule_counts(exported, tmp_path):
 def test_a_face_that_is_too_small_gets_no_label(exported):
     pixels, box = np.zeros((200, 200, 3), np.uint8), Box(10, 10, 41, 100)
     classifier = Classifier(exported)
-    for min_size, told in ((None, False), (32, False), (31, True)):
+    for min_size, labelled in ((None, False), (32, False), (31, True)):
         [face] = Recognizer([(lambda _: [Face(box, 0.9)], classifier)], min_size)(pixels)
         assert (face.box, face.score) == (box, 0.9)
-        assert (face.label is not None, face.probabilities != {}) == (told, told)
+        assert (face.label is not None, face.probabilities != {}) == (labelled, labelled)
     small = Classifier(with_rule(exported, Path("of small faces"), min_size=31))
     [face] = Recognizer([(lambda _: [Face(box, 0.9)], small)])(pixels)
     assert face.label
 
 
-def test_a_whole_photo_is_labelled_whatever_its_size_as_the_pipeline_trains_on_it(exported):
+def test_a_whole_photo_of_any_size_is_labelled_as_in_training(exported):
     Image.new("RGB", (31, 20)).save("small.png")
     [result] = lines(whole("small.png", "--format", "json", model=exported))
     assert [(face["label"] is None, face["box"]) for face in result["faces"]] == [(False, [0, 0, 31, 20])]
 
 
-def test_a_name_that_is_no_text_is_printed_and_can_be_found_again(exported):
+def test_a_name_that_is_not_utf_8_is_printed_and_can_be_recovered(exported):
     [photo] = draw_photos(Path("photos"), 1)
     name = os.fsdecode(b"photos/caf\xe9.png")
     photo.rename(name)
@@ -117,7 +117,7 @@ def test_a_name_that_is_no_text_is_printed_and_can_be_found_again(exported):
     assert Path(os.fsdecode(b"copies/caf\xe9.png")).is_file()
 
 
-def test_a_copy_that_its_format_cannot_hold_costs_that_photo_alone(exported):
+def test_an_annotated_copy_that_cannot_be_written_is_an_error_of_that_photo(exported):
     Image.new("RGB", (17_000, 10)).save("wide.png")
     Path("photos").mkdir()
     Path("wide.png").rename("photos/0.webp")
@@ -132,7 +132,7 @@ def test_a_copy_that_its_format_cannot_hold_costs_that_photo_alone(exported):
     assert sorted(path.name for path in Path("copies").rglob("*.*")) == ["0.png", "1.png"]
 
 
-def test_what_is_no_file_is_not_read(exported):
+def test_pipes_and_devices_are_not_read(exported):
     os.mkfifo("pipe.png")
     Path("endless.png").symlink_to("/dev/zero")
     done = subprocess.run(
@@ -146,7 +146,7 @@ def test_what_is_no_file_is_not_read(exported):
     ]
 
 
-def test_annotated_copies_replace_nothing(exported):
+def test_annotated_copies_overwrite_no_file(exported):
     first, second = draw_photos(Path("a"), 1)[0], draw_photos(Path("b"), 1)[0]
     before = first.read_bytes()
     assert whole(first, second, "--output", "a", model=exported).returncode == 0
@@ -164,7 +164,7 @@ def test_copies_inside_the_folder_are_not_photos_of_the_next_run(exported):
     assert len(list(Path("photos/labelled").iterdir())) == 2
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(exported):
+def test_a_closed_pipe_is_no_error(exported):
     draw_photos(Path("photos"), 40)
     with subprocess.Popen(
         [sys.executable, "-m", "facemask", "predict", "photos", "--detector", "none", "--model", str(exported)],
@@ -204,8 +204,8 @@ RULES = {
     "a fraction of a pixel": ({"min_size": 0.5}, "min_size cannot be 0.5"),
     "true": ({"margin": True}, "margin cannot be True"),
     "text": ({"threshold": "0.5"}, "threshold cannot be '0.5'"),
-    "no such class": ({"label": "mask", "threshold": 0.5}, "label 'mask' is none of labels.txt"),
-    "a label that is none": ({"label": ["with_mask"]}, r"label cannot be \['with_mask'\]"),
+    "no such class": ({"label": "mask", "threshold": 0.5}, "label 'mask' is not in labels.txt"),
+    "an invalid label": ({"label": ["with_mask"]}, r"label cannot be \['with_mask'\]"),
     "a number of many digits": ({"min_size": 10**4000}, "min_size cannot be 10000"),
 }
 
@@ -219,7 +219,7 @@ def test_an_impossible_decision_rule_is_refused(name, exported, tmp_path):
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "[]", "null", "1" * 5000, "{", ""])
 @pytest.mark.parametrize("name", ["decision.json", "faces.json"])
-def test_a_decision_rule_that_is_none_is_refused(name, content, exported, tmp_path):
+def test_an_invalid_decision_rule_is_refused(name, content, exported, tmp_path):
     model = with_rule(exported, tmp_path)
     (model / name).write_text(content)
     with pytest.raises(UserError, match=rf"{name} is not the JSON that belongs there; run dvc repro export$"):
@@ -227,7 +227,7 @@ def test_a_decision_rule_that_is_none_is_refused(name, content, exported, tmp_pa
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_labels_are_those_that_the_model_was_exported_with(variant, exported, tmp_path):
+def test_labels_must_be_those_that_the_model_was_exported_with(variant, exported, tmp_path):
     model = with_rule(exported, tmp_path)
     labels = (model / "labels.txt").read_text()
     first, second, third = labels.splitlines()
@@ -251,41 +251,44 @@ def test_a_zip_program_finds_the_labels_in_a_model(exported):
 
 FAULTS = {
     "no model": (["--model", "nowhere"], "there is no model nowhere/int8.tflite; .*dvc repro export"),
-    "a model that is none": (["--model", "wrong/int8.tflite"], "int8.tflite is not a .tflite model"),
+    "an invalid model": (["--model", "wrong/int8.tflite"], "int8.tflite is not a .tflite model"),
     "a model without labels": (["--model", "alone/int8.tflite"], "there is no labels.txt beside the model"),
     "labels of another model": (["--model", "other"], "does not hold the labels that int8.tflite was exported with"),
-    "a model without its labels": (["--model", "bare"], "int8.tflite has no labels inside.*; run dvc repro export"),
+    "a model without its labels": (
+        ["--model", "unlabelled"],
+        "int8.tflite has no labels inside.*; run dvc repro export",
+    ),
     "an old export": (["--model", "old"], "faces.json has no 'margin'; run dvc repro export"),
     "no such photo": (["missing.jpg"], "there is no file or folder missing.jpg"),
     "a folder without photos": (["empty"], "there are no photos in"),
     "an output that is a file": (["--output", "taken"], "File exists"),
     "photos in the output": (
         ["photos", "--output", "photos"],
-        "photos is in photos, where only .+ photos/annotated$",
+        "photos is in photos, which is for annotated copies.+ photos/annotated$",
     ),
     "photos below the output": (
         ["photos", "--output", "."],
-        "photos is in ., where only annotated copies may be",
+        "photos is in ., which is for annotated copies",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_one_line(fault, exported, tmp_path):
-    words, message = FAULTS[fault]
+    args, message = FAULTS[fault]
     [photo] = draw_photos(Path("photos"), 1)
     Path("empty").mkdir()
     Path("taken").touch()
-    for name in ("wrong", "alone", "other", "bare", "old"):
+    for name in ("wrong", "alone", "other", "unlabelled", "old"):
         shutil.copytree(exported, name, copy_function=shutil.copyfile)
     Path("wrong/int8.tflite").write_bytes(photo.read_bytes())
     Path("alone/labels.txt").unlink()
-    model = Path("bare/int8.tflite").read_bytes()
-    Path("bare/int8.tflite").write_bytes(model[: model.index(b"PK\x03\x04")])
+    model = Path("unlabelled/int8.tflite").read_bytes()
+    Path("unlabelled/int8.tflite").write_bytes(model[: model.index(b"PK\x03\x04")])
     Path("other/labels.txt").write_text("with_mask\nwithout_mask\n")
     Path("old/faces.json").write_text('{"min_size": 32}')
-    defaults = [] if words[0] == "--model" else ["--model", exported]
-    named = words if words[0] in ("missing.jpg", "empty", "photos") else [photo, *words]
+    defaults = [] if args[0] == "--model" else ["--model", exported]
+    named = args if args[0] in ("missing.jpg", "empty", "photos") else [photo, *args]
     done = facemask("predict", "--detector", "none", *defaults, *named)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
@@ -293,7 +296,7 @@ def test_a_fault_is_one_line(fault, exported, tmp_path):
     assert re.search(message, line)
 
 
-def test_a_detector_that_cannot_be_fetched_names_the_way_out(exported):
+def test_a_failed_download_of_the_detector_names_the_options(exported):
     [photo] = draw_photos(Path("photos"), 1)
     offline = {"XDG_CACHE_HOME": str(Path("cache").absolute()), "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     done = facemask("predict", photo, "--model", exported, **offline)
@@ -303,7 +306,7 @@ def test_a_detector_that_cannot_be_fetched_names_the_way_out(exported):
     )
 
 
-def test_a_detector_that_is_none_is_named(exported):
+def test_invalid_weights_of_a_detector_are_named(exported):
     [photo] = draw_photos(Path("photos"), 1)
     done = facemask("predict", photo, "--model", exported, "--detector-weights", photo)
     assert done.returncode == 1
@@ -311,7 +314,7 @@ def test_a_detector_that_is_none_is_named(exported):
 
 
 @pytest.mark.real
-def test_faces_are_found_and_none_is_a_result(exported, shared):
+def test_faces_are_detected_and_a_photo_without_faces_is_no_error(exported, shared):
     import cv2
 
     video = cv2.VideoCapture(str(shared / "data/four_people_masking.mp4"))

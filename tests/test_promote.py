@@ -1,9 +1,8 @@
-"""The champion: it moves to a model that holds, and one line says why it does not."""
+"""The champion: it moves to a model that passes the gates, or one line says why not."""
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from conftest import ROOT, commit, free_port, shell
+from conftest import ROOT, answers, commit, free_port, shell, wait_until
 from mlflow.tracking import MlflowClient
 from test_pipeline import ran
 
@@ -61,7 +60,7 @@ def test_the_champion_moves_to_an_experiment_and_back(copy, client):
     assert champion(client) == {"HEAD": "1", "slower": "2"}[better]
 
 
-def test_a_model_that_does_not_hold_is_refused_in_one_line(copy, client):
+def test_a_model_that_fails_a_gate_is_refused_in_one_line(copy, client):
     assert "there is no experiment or revision nothing; dvc exp list" in refusal(copy, "nothing")
     with (copy / "dvc.lock").open("a") as lock:
         lock.write("\n")
@@ -82,11 +81,11 @@ def test_a_model_that_does_not_hold_is_refused_in_one_line(copy, client):
     assert "HEAD: MLflow has no run of it; with that commit checked out: dvc repro" in refusal(copy, "HEAD")
     (copy / "dvc.lock").write_text(lock.replace(dvc.output(lock, "metrics/test.json"), "0" * 32, 1))
     commit(copy, "evaluated anew")
-    assert "dvc.lock holds another metrics/test.json than metrics/record.json was made of" in refusal(copy, "HEAD")
+    assert "dvc.lock has another metrics/test.json than metrics/record.json was made from" in refusal(copy, "HEAD")
 
 
 def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: str) -> str:
-    """A further version in the registry, whose run says that it reached these scores."""
+    """A further version in the registry, whose run has these scores."""
     experiment = client.get_experiment_by_name("facemask").experiment_id
     run = client.create_run(experiment, tags={tracking.SPLIT_TAG: split})
     client.log_text(run.info.run_id, scores.to_csv(index=False), "scores.csv")
@@ -94,22 +93,22 @@ def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: 
     return str(client.create_model_version("facemask", "models:/facemask/1", run.info.run_id).version)
 
 
-def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_it_is_named(copy, client):
+def test_a_champion_stays_unless_the_other_is_not_worse_on_the_same_test_split_or_it_is_named(copy, client):
     scores = read_csv(copy / dvc.SCORES)
     split = dvc.output((copy / "dvc.lock").read_text(), dvc.MANIFEST)
     accuracy = scores.query("test_set == 'test' and score == 'accuracy'").value.item()
     perfect = scores.assign(value=1.0, low=1.0, high=1.0)
     unknown = client.create_model_version("facemask", "models:/facemask/1", "0" * 32)
-    for other, words in (
+    for other, reason in (
         (registered(client, copy, perfect, split), f"accuracy fell from 1.0000 to {accuracy:.4f}, below the 95 %"),
         (registered(client, copy, scores, "0" * 32), "the manifests differ, so the scores"),
-        (str(unknown.version), "does not say what it reached"),
+        (str(unknown.version), "its run in MLflow has no scores"),
     ):
         client.set_registered_model_alias("facemask", "champion", other)
-        said = refusal(copy, "HEAD")
-        assert said.startswith(f"promote: the champion, version {other}, stays: ")
-        assert words in said
-        assert said.endswith(f"make promote EXP=HEAD INSTEAD_OF={other}")
+        message = refusal(copy, "HEAD")
+        assert message.startswith(f"promote: the champion, version {other}, stays: ")
+        assert reason in message
+        assert message.endswith(f"make promote EXP=HEAD INSTEAD_OF={other}")
         assert promote(copy, "HEAD", "instead_of=1").returncode == 1
         assert champion(client) == other
         assert promote(copy, "HEAD", f"instead_of={other}").returncode == 0
@@ -118,8 +117,8 @@ def test_a_champion_stays_unless_the_other_is_as_good_on_the_same_test_split_or_
     assert promote(copy, "HEAD").returncode == 0
 
 
-def test_a_run_is_that_of_all_that_it_reports(copy, client, monkeypatch):
-    """A rule that leaves the model as it is, then an export of the baseline's model: three runs, none mixed."""
+def test_every_combination_of_model_and_rule_has_its_own_run(copy, client, monkeypatch):
+    """Another decision rule with the same model, another export, and both: runs are not mixed."""
     monkeypatch.chdir(copy)
     shell("dvc", "exp", "run", "--name", "ruled", "--set-param", "decision.recall=0.5", cwd=copy)
     shell("git", "checkout", "--quiet", ".", cwd=copy)
@@ -136,8 +135,8 @@ def test_a_run_is_that_of_all_that_it_reports(copy, client, monkeypatch):
             run = tracking.run_of(dvc.output(lock, dvc.RECORD), experiment)
         assert run.data.tags.get("dvc.exp_name", "HEAD") == revision
         for name in ("test.json", "export.json", "scores.csv"):
-            told = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{name}").strip()
-            assert told == dvc.at(dvc.commit_of(revision), f"metrics/{name}"), (revision, name)
+            text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{name}").strip()
+            assert text == dvc.at(dvc.commit_of(revision), f"metrics/{name}"), (revision, name)
         return run.data.params["decision.recall"], run.data.params["export.calibration_images"]
 
     assert {revision: changed(revision) for revision in expected} == expected
@@ -159,9 +158,9 @@ def test_a_run_is_that_of_all_that_it_reports(copy, client, monkeypatch):
 def test_a_server_that_is_down_is_one_line_without_its_password(command, copy):
     secret = "s3cr3tw0rd"
     environment = {"MLFLOW_TRACKING_URI": f"http://user:a/{secret}@127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    words = ["revision=HEAD"] if command == "promote" else []
+    args = ["revision=HEAD"] if command == "promote" else []
     done = subprocess.run(
-        [sys.executable, "-m", f"facemask.experiments.{command}", *words],
+        [sys.executable, "-m", f"facemask.experiments.{command}", *args],
         cwd=copy, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -171,8 +170,8 @@ def test_a_server_that_is_down_is_one_line_without_its_password(command, copy):
     assert secret not in done.stdout + done.stderr
 
 
-def test_a_served_champion_answers_a_photo(copy, client):
-    """As a phone's backend would ask: JSON over HTTP."""
+def test_a_served_champion_answers_with_predictions(copy, client):
+    """JSON over HTTP."""
     assert promote(copy, "HEAD").returncode == 0
     port = free_port()
     command = ["mlflow", "models", "serve", "--model-uri", "models:/facemask@champion", "--env-manager", "local",
@@ -184,14 +183,13 @@ def test_a_served_champion_answers_a_photo(copy, client):
     }
     photos = shards.array(copy / "data/shards", "test")[:2]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ready() -> bool:
+        assert server.poll() is None
+        return answers(f"http://127.0.0.1:{port}/ping")
+
     try:
-        for _ in range(120):
-            try:
-                requests.get(f"http://127.0.0.1:{port}/ping", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                assert server.poll() is None
-                time.sleep(1)
+        wait_until(ready, "the model server answers")
         answer = requests.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": photos.tolist()}, timeout=60)
         wrong = requests.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": [[1, 2]]}, timeout=60)
     finally:
@@ -201,13 +199,13 @@ def test_a_served_champion_answers_a_photo(copy, client):
     import keras
 
     expected = keras.saving.load_model(copy / "models/model.keras").predict_on_batch(photos)
-    answers = pd.DataFrame(answer.json()["predictions"])
-    assert list(answers) == ["label", "p_incorrect_mask", "p_with_mask", "p_without_mask"]
-    np.testing.assert_allclose(answers.drop(columns="label"), expected, atol=1e-5)
+    predictions = pd.DataFrame(answer.json()["predictions"])
+    assert list(predictions) == ["label", "p_incorrect_mask", "p_with_mask", "p_without_mask"]
+    np.testing.assert_allclose(predictions.drop(columns="label"), expected, atol=1e-5)
     assert wrong.status_code == 400
 
 
-def test_the_logged_model_says_what_it_takes(copy, client):
+def test_the_logged_model_has_a_signature(copy, client):
     [pixels] = mlflow.models.get_model_info("models:/facemask/1").signature.inputs
     assert (pixels.type, pixels.shape) == (np.uint8, (-1, 32, 32, 3))
     assert mlflow.models.get_model_info("models:/facemask/1").signature.outputs.input_names()[0] == "label"

@@ -1,4 +1,4 @@
-"""Results are shared: data and models through an S3 bucket, runs through an MLflow server; both real, on loopback."""
+"""Sharing results: data and models in an S3 bucket, runs on an MLflow server, both on this machine."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,16 +64,16 @@ def database(tmp_path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_team_shares_runs_through_a_tracking_server(copy, storage, database, tmp_path):
-    """Runs are in PostgreSQL, artifacts in the bucket, for which the server alone has an account."""
+    """Runs are in PostgreSQL, artifacts in the bucket; only the server has its keys."""
     port = free_port()
-    words = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-             "--backend-store-uri", database, "--artifacts-destination", "s3://masks/mlflow"]  # fmt: skip
-    with tracking_server(words, port, tmp_path, MLFLOW_S3_ENDPOINT_URL=storage, **ACCOUNT):
+    args = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--backend-store-uri", database, "--artifacts-destination", "s3://masks/mlflow"]  # fmt: skip
+    with tracking_server(args, port, tmp_path, MLFLOW_S3_ENDPOINT_URL=storage, **ACCOUNT):
         address = f"http://127.0.0.1:{port}"
         (copy / "mlflow.db").unlink()
-        said = shell("dvc", "repro", "--force", "--single-item", "record", cwd=copy, MLFLOW_TRACKING_URI=address)
-        assert ran(said) == ["record"]
-        assert "not recorded" not in said
+        output = shell("dvc", "repro", "--force", "--single-item", "record", cwd=copy, MLFLOW_TRACKING_URI=address)
+        assert ran(output) == ["record"]
+        assert "not recorded" not in output
         assert not (copy / "mlflow.db").exists()
 
         mlflow.set_tracking_uri(address)

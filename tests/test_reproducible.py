@@ -1,4 +1,4 @@
-"""What must make no difference to a byte makes none; what does, makes a small one that is stated here."""
+"""Reproducibility: outputs have the same bytes in different environments, or differ within a stated tolerance."""
 
 import hashlib
 import shutil
@@ -15,7 +15,7 @@ from facemask.data import shards
 from facemask.data.sources import synthetic
 
 THREADS_TOLERANCE = 0.05  # of a probability, when all of the tiny network was trained on 1 thread and on 2
-SEEN_TOGETHER = {
+ALL_DIFFERENT = {
     "LOKY_MAX_CPU_COUNT": "1",
     "PYTHONHASHSEED": "1",
     "TZ": "Pacific/Chatham",
@@ -23,10 +23,10 @@ SEEN_TOGETHER = {
     "LANG": "tr_TR.UTF-8",
     "COLUMNS": "40",
 }
-CIRCUMSTANCES = {
+ENVIRONMENTS = {
     "one worker": {"LOKY_MAX_CPU_COUNT": "1"},
     "three workers and another hash seed": {"LOKY_MAX_CPU_COUNT": "3", "PYTHONHASHSEED": "1"},
-    "another place on earth": {"TZ": "Pacific/Chatham", "LC_ALL": "C", "LANG": "tr_TR.UTF-8"},
+    "another time zone and locale": {"TZ": "Pacific/Chatham", "LC_ALL": "C", "LANG": "tr_TR.UTF-8"},
 }
 
 
@@ -42,7 +42,7 @@ def run(name: str, folder: Path, **environment) -> None:
 
 
 def prepared(folder: Path, **environment) -> dict[str, str]:
-    """The hashes of everything that the stages before augment make of a tiny demo."""
+    """The hashes of all outputs of the stages before augment on a tiny demo."""
     folder.mkdir()
     write_params(folder)
     for name in ("fetch", "survey", "split"):
@@ -51,24 +51,24 @@ def prepared(folder: Path, **environment) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def usual(tmp_path_factory) -> dict[str, str]:
-    return prepared(tmp_path_factory.mktemp("usual") / "checkout", PYTHONHASHSEED="0")
+def reference(tmp_path_factory) -> dict[str, str]:
+    return prepared(tmp_path_factory.mktemp("reference") / "checkout", PYTHONHASHSEED="0")
 
 
-@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
-def test_it_makes_no_difference_who_prepares_the_data_or_where(circumstance, usual, tmp_path):
-    folder = tmp_path / f"Ein längerer Pfad - {circumstance}"
-    assert prepared(folder, **CIRCUMSTANCES[circumstance]) == usual
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_environment_does_not_change_the_prepared_data(environment, reference, tmp_path):
+    folder = tmp_path / f"Ein längerer Pfad - {environment}"
+    assert prepared(folder, **ENVIRONMENTS[environment]) == reference
 
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """A folder in memory: there the newest file is listed first, where most disks list by a hash of the name."""
+    """A folder in memory, where the newest file is listed first; most disks list by a hash of the name."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         yield Path(folder)
 
 
-def test_the_order_of_files_on_disk_or_in_a_zip_makes_no_difference(memory, tmp_path):
+def test_the_order_of_files_on_disk_or_in_a_zip_does_not_matter(memory, tmp_path):
     members = dict(synthetic.draw_member(index, 40) for index in range(60))
     photos = memory / "photos"
     listed, packed, made = [], [], []
@@ -96,19 +96,19 @@ def test_the_order_of_files_on_disk_or_in_a_zip_makes_no_difference(memory, tmp_
 
 
 @pytest.mark.slow
-def test_two_checkouts_in_all_different_circumstances_at_once_have_the_same_lock(reproduced, pretrained, tmp_path):
+def test_two_checkouts_in_different_environments_have_the_same_lock(reproduced, pretrained, tmp_path):
     folder = tmp_path / "Ein längerer Pfad, mit Leerzeichen"
     folder.mkdir()
     shutil.copy(pretrained, folder)
     draw_scenes(folder / "scenes.zip", 20)
     checkout(folder, **HEAD_ONLY)
-    shell("dvc", "repro", cwd=folder, **SEEN_TOGETHER)
+    shell("dvc", "repro", cwd=folder, **ALL_DIFFERENT)
     assert (folder / "dvc.lock").read_bytes() == (reproduced / "dvc.lock").read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("train_from", "tolerance"), [("head", 0), ("input", THREADS_TOLERANCE)])
-def test_another_number_of_threads_changes_a_head_in_no_byte_and_a_whole_network_little(train_from, tolerance, copy):
+def test_the_number_of_threads_does_not_change_a_head_and_changes_a_whole_network_little(train_from, tolerance, copy):
     import keras
 
     answers = []

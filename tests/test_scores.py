@@ -1,4 +1,4 @@
-"""Known predictions give known numbers."""
+"""Metrics of known predictions have known values."""
 
 import math
 
@@ -21,7 +21,7 @@ from facemask.evaluation.metrics import (
 )
 from facemask.evaluation.metrics import score as score_all
 
-CLASSES = ["bare", "masked"]
+CLASSES = ["unmasked", "masked"]
 LABELS = np.array([0, 0, 0, 0, 1, 1])
 CONFIDENCE = np.array([0.9, 0.8, 0.7, 0.4, 0.1, 0.6])
 PROBABILITIES = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
@@ -31,20 +31,20 @@ def score(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> 
     return score_all(labels, probabilities, probabilities.argmax(axis=1), np.arange(len(labels)), classes, 1)
 
 
-def test_two_classes_by_hand():
+def test_scores_of_two_classes_are_those_computed_by_hand():
     result = score(LABELS, PROBABILITIES, CLASSES)
     assert result["photos"] == 6
     assert result["accuracy"] == pytest.approx(4 / 6)
     assert result["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert result["loss"] == pytest.approx(-sum(map(math.log, [0.9, 0.8, 0.7, 0.4, 0.9, 0.4])) / 6)
-    bare, masked = result["per_class"]["bare"], result["per_class"]["masked"]
-    assert (bare["precision"], bare["recall"], bare["photos"]) == (3 / 4, 3 / 4, 4)
+    unmasked, masked = result["per_class"]["unmasked"], result["per_class"]["masked"]
+    assert (unmasked["precision"], unmasked["recall"], unmasked["photos"]) == (3 / 4, 3 / 4, 4)
     assert (masked["precision"], masked["recall"], masked["photos"]) == (1 / 2, 1 / 2, 2)
-    assert bare["roc_auc"] == masked["roc_auc"] == pytest.approx(7 / 8)
+    assert unmasked["roc_auc"] == masked["roc_auc"] == pytest.approx(7 / 8)
     assert result["f1"] == pytest.approx((3 / 4 + 1 / 2) / 2)
 
 
-def test_three_classes_are_each_held_against_the_rest():
+def test_each_of_three_classes_is_scored_against_the_rest():
     labels = np.array([0, 1, 2, 0, 1, 2])
     perfect = np.eye(3)[labels] * 0.97 + 0.01
     result = score(labels, perfect, ["a", "b", "c"])
@@ -64,7 +64,7 @@ def test_a_class_without_photos_is_left_out_of_the_means_that_need_it():
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_counts_give_what_scikit_learn_gives(classes):
+def test_scores_equal_those_of_scikit_learn(classes):
     rng = np.random.default_rng(classes)
     labels, predicted = rng.integers(0, classes, (2, 40))
     values = by_class(metrics.confusion_matrix(labels, predicted, labels=range(classes)))
@@ -89,7 +89,7 @@ def test_tables_hold_every_score_and_read_back_what_was_written(tmp_path):
     assert classes.photos.tolist() == [4, 2, 4, 0]
 
 
-def test_curves_enclose_the_areas_that_the_report_gives():
+def test_areas_under_the_curves_are_those_of_the_report():
     result = score(LABELS, PROBABILITIES, CLASSES)
     for label, curve in roc(LABELS, PROBABILITIES, CLASSES).groupby("class"):
         area = np.trapezoid(curve.true_positive_rate, curve.false_positive_rate)
@@ -100,14 +100,14 @@ def test_curves_enclose_the_areas_that_the_report_gives():
     assert roc(np.zeros(4, int), PROBABILITIES[:4], CLASSES).empty
     counts = confusion_matrix(LABELS, PROBABILITIES.argmax(axis=1), CLASSES)
     assert counts.to_dict("list") == {
-        "label": ["bare", "bare", "masked", "masked"],
-        "predicted": ["bare", "masked", "bare", "masked"],
+        "label": ["unmasked", "unmasked", "masked", "masked"],
+        "predicted": ["unmasked", "masked", "unmasked", "masked"],
         "photos": [3, 1, 1, 1],
     }
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says():
-    """Each of 300 samples of 200 photos, three quarters of them right, gives an interval."""
+def test_intervals_have_the_stated_coverage():
+    """Intervals of 300 samples of 200 photos, three quarters of them classified correctly."""
     rng, covered, labels = np.random.default_rng(0), 0, np.tile([0, 1], 100)
     for trial in range(300):
         predicted = np.where(rng.random(200) < 0.75, labels, 1 - labels)
@@ -116,7 +116,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.91 <= covered / 300 <= 0.98
 
 
-def test_an_interval_of_many_photos_is_as_wide_as_the_normal_approximation_says():
+def test_an_interval_of_many_photos_agrees_with_the_normal_approximation():
     labels = np.arange(2000) % 2
     predicted = np.where(np.random.default_rng(0).random(2000) < 0.8, labels, 1 - labels)
     accuracy = (labels == predicted).mean()
@@ -125,13 +125,13 @@ def test_an_interval_of_many_photos_is_as_wide_as_the_normal_approximation_says(
     assert interval["high"] - interval["low"] == pytest.approx(width, rel=0.07)
 
 
-def test_copies_count_as_one_observation():
+def test_near_duplicates_count_as_one_observation():
     labels = np.tile([0, 1], 50)
     predicted = np.where(np.random.default_rng(1).random(100) < 0.8, labels, 1 - labels)
     single = intervals(labels, predicted, np.arange(100), 2, 1)["accuracy"]
-    copied = intervals(np.tile(labels, 9), np.tile(predicted, 9), np.tile(np.arange(100), 9), 2, 1)["accuracy"]
+    grouped = intervals(np.tile(labels, 9), np.tile(predicted, 9), np.tile(np.arange(100), 9), 2, 1)["accuracy"]
     naive = intervals(np.tile(labels, 9), np.tile(predicted, 9), np.arange(900), 2, 1)["accuracy"]
-    width = {name: one["high"] - one["low"] for name, one in (("1", single), ("9", copied), ("naive", naive))}
+    width = {name: one["high"] - one["low"] for name, one in (("1", single), ("9", grouped), ("naive", naive))}
     assert width["9"] == pytest.approx(width["1"], rel=0.05)
     assert width["naive"] < 0.5 * width["1"]
 
@@ -149,14 +149,14 @@ def test_reliability_counts_every_photo_once():
     assert (table.confidence.diff().dropna() > 0).all()
 
 
-def test_in_the_calibration_error_every_photo_weighs_the_same():
-    """Nine photos said with 0.9, all right; one with 0.6, wrong: 0.9 * 0.1 + 0.1 * 0.6."""
+def test_every_photo_has_the_same_weight_in_the_calibration_error():
+    """Nine photos with confidence 0.9, all right; one with 0.6, wrong: 0.9 * 0.1 + 0.1 * 0.6."""
     confidence = np.array([0.9] * 9 + [0.6])
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     assert score(np.array([0] * 9 + [1]), probabilities, CLASSES)["calibration_error"] == pytest.approx(0.15)
 
 
-def test_what_one_class_alone_cannot_have_is_left_out_and_not_nan():
+def test_scores_that_are_undefined_for_one_class_are_left_out():
     result = score(np.zeros(4, int), PROBABILITIES[:4], CLASSES)
     assert result["accuracy"] == 0.75
     assert "roc_auc" not in result

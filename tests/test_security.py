@@ -1,4 +1,4 @@
-"""What strangers give is data, never code; what is secret stays in the environment."""
+"""Untrusted files are data, never code; secrets stay in the environment."""
 
 import ast
 import contextlib
@@ -53,12 +53,12 @@ tempfile.mktemp()
 """
 
 
-def test_the_linter_refuses_whatever_runs_data_as_code():
+def test_the_linter_refuses_calls_that_run_data_as_code():
     modules = ["dill", "joblib", "keras", "marshal", "os", "pandas", "pickle", "requests", "shelve", "subprocess",
                "tempfile", "torch", "yaml"]  # fmt: skip
     source = "".join(f"import {module}\n" for module in modules) + FORBIDDEN
     done = subprocess.run(
-        ["ruff", "check", "--output-format", "json", "--stdin-filename", "stages/stranger.py", "-"],
+        ["ruff", "check", "--output-format", "json", "--stdin-filename", "stages/untrusted.py", "-"],
         cwd=ROOT, input=source, capture_output=True, text=True, check=False,
     )  # fmt: skip
     refused = {each["location"]["row"] for each in json.loads(done.stdout) if re.match(r"S|TID251", each["code"])}
@@ -67,13 +67,13 @@ def test_the_linter_refuses_whatever_runs_data_as_code():
 
 
 @pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_call_asks_to_trust_a_file(file):
-    """What the linter cannot say: np.load and load_model are safe by default, unless an argument says otherwise."""
+def test_no_call_disables_safe_loading(file):
+    """Beyond the linter: np.load and load_model are safe unless an argument says otherwise."""
     arguments = {node.arg for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.keyword)}
     assert not arguments & {"allow_pickle", "safe_mode", "shell"}
 
 
-# --- files from strangers
+# --- untrusted files
 
 
 class Bomb:
@@ -111,13 +111,13 @@ def hostile_models(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("lambda", "cannot be loaded as data alone (Requested the deserialization of a `Lambda` layer"),
-        ("named", "cannot be loaded as data alone ("),
-        ("page", "is missing, or no whole .keras file"),
-        ("absent", "is missing, or no whole .keras file"),
+        ("lambda", "cannot be loaded in safe mode (Requested the deserialization of a `Lambda` layer"),
+        ("named", "cannot be loaded in safe mode ("),
+        ("page", "is missing, or not a complete .keras file"),
+        ("absent", "is missing, or not a complete .keras file"),
     ],
 )
-def test_a_model_is_data_or_refused_in_one_line(hostile_models, name, reason, tmp_path):
+def test_an_unsafe_model_is_refused_in_one_line(hostile_models, name, reason, tmp_path):
     with pytest.raises(UserError) as caught:
         fine_tuning.load(hostile_models[name])
     assert reason in str(caught.value)
@@ -142,7 +142,7 @@ def test_a_stage_does_not_run_the_code_in_a_model(name, file, copy, hostile_mode
     done = stage(name, *arguments_of(name), folder=copy)
     assert done.returncode == 1
     assert not (copy / "ran").exists()
-    assert done.stderr.splitlines()[-1].startswith(f"{name}: models/{file} cannot be loaded as data alone (")
+    assert done.stderr.splitlines()[-1].startswith(f"{name}: models/{file} cannot be loaded in safe mode (")
     assert [output.read_bytes() for output in outputs] == before
 
 
@@ -150,22 +150,22 @@ def test_a_shard_that_is_a_pickle_is_refused(tmp_path):
     np.save("train.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
     Path("test.npy").write_bytes(pickle.dumps(Bomb()))
     for split in ("train", "test"):
-        with pytest.raises(UserError, match=r"is no whole array of numbers; make it again with: dvc repro$"):
+        with pytest.raises(UserError, match=r"is not a complete array of numbers; make it again with: dvc repro$"):
             shards.array(Path(), split)
     assert not Path("ran").exists()
     np.load("train.npy", allow_pickle=True)
-    assert Path("ran").exists(), "the test's own bomb is a dud"
+    assert Path("ran").exists(), "the bomb of this test does not work"
 
 
 # --- the tracking UI
 
 
-def test_the_tracking_ui_listens_on_loopback_alone(copy):
-    """The command of `make ui`, on another port than the one that may be taken."""
+def test_the_tracking_ui_listens_only_on_loopback(copy):
+    """The command of `make ui`, on a free port."""
     *_, line = shell("make", "--dry-run", "--old-file=.venv/requirements.lock", "ui", cwd=copy).splitlines()
-    words, port = shlex.split(line), free_port()
-    words[words.index("--port") + 1] = str(port)
-    with tracking_server(words, port, copy) as server:
+    args, port = shlex.split(line), free_port()
+    args[args.index("--port") + 1] = str(port)
+    with tracking_server(args, port, copy) as server:
         processes = [server, *server.children(recursive=True)]
         listening = {each.laddr for one in processes for each in one.net_connections() if each.status == "LISTEN"}
     assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", port)}
@@ -202,10 +202,10 @@ def test_fetching_leaves_no_secret_behind(tmp_path):
     assert holders(tmp_path) == []
 
 
-def test_a_training_that_is_recorded_leaves_no_secret_behind(copy):
+def test_a_recorded_training_leaves_no_secret_behind(copy):
     for store in ("mlflow.db", "mlartifacts"):
         remove(copy / store)  # which knows the folder that this is a copy of
-    said = shell("dvc", "repro", "--verbose", "--force", "--single-item", "train", "record", cwd=copy, **SECRETS)
-    assert MARKER not in said
+    output = shell("dvc", "repro", "--verbose", "--force", "--single-item", "train", "record", cwd=copy, **SECRETS)
+    assert MARKER not in output
     assert holders(copy) == []
     assert {"model.keras", "test.json"} <= {file.name for file in (copy / "mlartifacts").rglob("*")}

@@ -1,4 +1,4 @@
-"""What a stage does not use, it does not import: TensorFlow alone costs seconds."""
+"""A stage imports only what it uses: TensorFlow alone takes seconds."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "scipy", "matplotlib", "cv2
         ("record", set()),
     ],
 )
-def test_a_stage_starts_with_no_more_than_it_needs(name, used):
+def test_a_stage_imports_only_what_it_needs(name, used):
     code = f"import sys, stages.{name}; print(*(set({HEAVY}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == used
@@ -35,11 +35,11 @@ def test_evaluation_needs_no_tensorflow(copy, tmp_path):
     absent.mkdir(parents=True)
     (absent / "__init__.py").write_text("raise ImportError('TensorFlow is not there')\n")
     outputs = outputs_of("evaluate")
-    words = [
+    args = [
         f"{name}={tmp_path / path.name if str(path) in outputs else path}"
         for name, path in paths_of("evaluate").items()
     ]
-    done = stage("evaluate", *words, folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}")
+    done = stage("evaluate", *args, folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}")
     assert done.returncode == 0, done.stderr
     assert "TensorFlow is not there" not in done.stderr
     assert (tmp_path / "test.json").read_bytes() == (copy / "metrics/test.json").read_bytes()

@@ -1,4 +1,4 @@
-"""The study: every experiment once, whatever interrupts it, and a table that says which to take and why."""
+"""The study: every experiment once, also after interruptions, and a table with the best model and the reason."""
 
 import json
 import os
@@ -27,14 +27,14 @@ def models(**rows: tuple[float, float, float]) -> pd.DataFrame:
     return table.rename_axis("name").reset_index().assign(high=1.0)
 
 
-def test_the_front_is_what_nothing_beats():
+def test_the_pareto_front_has_the_models_that_none_dominates():
     table = models(small=(1, 0.8, 0), middle=(2, 0.9, 0), waste=(3, 0.9, 0), bad=(4, 0.7, 0), large=(9, 0.95, 0))
     assert list(table.name[study.on_front(table)]) == ["small", "middle", "large"]
     twins = models(one=(1, 0.8, 0), other=(1, 0.8, 0))
     assert study.on_front(twins).all()
 
 
-def test_the_smallest_that_may_be_as_good_as_the_best_is_taken():
+def test_the_smallest_model_within_the_interval_of_the_best_is_chosen():
     best, why = study.choose(models(large=(9, 0.95, 0.90), small=(2, 0.91, 0.8), tiny=(1, 0.89, 0.8)))
     assert best == "small"
     assert "of the 2 whose test accuracy is within the 95 % interval of the highest (large: 0.9500" in why
@@ -44,7 +44,7 @@ def test_the_smallest_that_may_be_as_good_as_the_best_is_taken():
     assert "the highest test accuracy, 0.9500" in why
 
 
-def test_what_mlflow_does_not_know_and_what_failed_leave_cells_empty():
+def test_missing_values_and_failed_experiments_leave_cells_empty():
     table = models(lost=(1, 0.8, 0.7)).assign(
         f1=0.8, photos=10, int8=0.8, front=True, external=[{}], parameters=NAN, milliseconds=NAN, seconds=NAN
     )
@@ -68,7 +68,7 @@ def test_the_committed_study_is_on_top_of_its_preset(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[a, b]", "a: lr=1e-4", "{"])
-def test_a_file_that_is_no_study_is_one_line(content, tmp_path):
+def test_an_invalid_study_is_one_line(content, tmp_path):
     (tmp_path / "study.yaml").write_text(content)
     with pytest.raises(UserError, match=r"study.yaml (must give|cannot be read)"):
         study.load(tmp_path / "study.yaml")
@@ -97,7 +97,7 @@ def without_times(report: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_a_study_goes_on_where_it_was_stopped_and_says_the_same_again(copy):
+def test_a_stopped_study_continues_and_a_second_one_is_the_same(copy):
     (copy / "study.yaml").write_text(yaml.safe_dump(TINY_STUDY, sort_keys=False))
     commit(copy, "study")
     stopped = subprocess.Popen(COMMAND, cwd=copy, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -114,7 +114,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_says_the_same_again(copy):
 
     done = run(copy)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "[1/3] slow-lr: is there\n" in done.stdout
+    assert "[1/3] slow-lr: exists\n" in done.stdout
     report = (copy / "docs/study.md").read_text()
     assert (copy / "docs/study.png").stat().st_size > 5000
     failed = next(line for line in report.splitlines() if line.startswith("| no-such-layer"))
@@ -131,7 +131,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_says_the_same_again(copy):
     shell("dvc", "exp", "remove", "slow-lr", "wide-head", cwd=copy)
     again = run(copy)
     assert again.returncode == 0
-    assert "is there" not in again.stdout
+    assert ": exists" not in again.stdout
     assert without_times((copy / "docs/study.md").read_text()) == without_times(report)
 
     (copy / "params.yaml").write_text((copy / "params.yaml").read_text() + "\n")

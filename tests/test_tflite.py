@@ -1,4 +1,4 @@
-"""LiteRT: what Keras computes, from raw pixels, with the same bits on any number of cores."""
+"""LiteRT: conversion is reproducible, and outputs are the same on any number of cores."""
 
 import os
 
@@ -24,7 +24,7 @@ def pixels():
     return np.random.default_rng(0).integers(0, 255, (70, 32, 32, 3), np.uint8)
 
 
-def test_workers_and_neighbours_do_not_change_a_bit(frozen, pixels, monkeypatch):
+def test_workers_and_batching_do_not_change_a_bit(frozen, pixels, monkeypatch):
     converted = litert.convert(frozen, "float32")
     results = []
     for workers in ("1", "3"):

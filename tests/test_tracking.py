@@ -1,4 +1,4 @@
-"""MLflow: a run an execution, in the user's own store, found by what it reports, and never a lost result or secret."""
+"""MLflow: one run an execution, in the user's store, identified by its hash, without secrets."""
 
 import json
 import os
@@ -27,7 +27,7 @@ CLASSES = ("with_mask", "mask (worn)")
 RECORD = """
 import mlflow, sys
 from facemask.experiments import tracking
-with tracking.quiet(), tracking.store() as experiment, mlflow.start_run(experiment_id=experiment):
+with tracking.store() as experiment, mlflow.start_run(experiment_id=experiment):
     mlflow.log_metric("accuracy", float(sys.argv[1]))
     mlflow.log_text("some text", "some.txt")
 """
@@ -35,7 +35,7 @@ with tracking.quiet(), tracking.store() as experiment, mlflow.start_run(experime
 
 @pytest.fixture
 def files(tmp_path) -> dict:
-    """The smallest of everything that a run is made of."""
+    """Minimal arguments of `tracking.record`."""
     tflite = tmp_path / "tflite"
     tflite.mkdir()
     (tflite / "labels.txt").write_text("".join(f"{label}\n" for label in CLASSES))
@@ -66,7 +66,7 @@ def runs(folder: Path) -> list:
     return mlflow.search_runs(experiment_names=[tracking.EXPERIMENT], output_format="list")
 
 
-def test_a_run_is_whole_and_found_by_its_hash(files, tmp_path, capfd):
+def test_a_run_is_complete_and_found_by_its_hash(files, tmp_path, capfd):
     record(files, "one", 0.9)
     record(files, "other", 0.8)
     printed = capfd.readouterr()
@@ -82,7 +82,7 @@ def test_a_run_is_whole_and_found_by_its_hash(files, tmp_path, capfd):
     assert len(runs(tmp_path)) == 2
 
 
-def test_a_run_says_on_which_datasets_and_the_model_what_it_reached(files):
+def test_a_run_has_its_datasets_and_the_logged_model_its_metrics(files):
     record(files, "one", 0.9)
     with tracking.store() as experiment:
         run = tracking.run_of("one", experiment)
@@ -124,7 +124,7 @@ def test_a_stage_in_a_temporary_workspace_records_in_the_users_checkout(files, t
     assert not list(workspace.iterdir())
 
 
-def test_first_uses_at_the_same_time_lose_nothing(tmp_path):
+def test_simultaneous_first_uses_are_all_recorded(tmp_path):
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", RECORD, f"0.{number}"],
@@ -138,7 +138,7 @@ def test_first_uses_at_the_same_time_lose_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["100% mine", "is it?", "a#b%20\u00e9"])
-def test_a_checkout_may_lie_in_a_folder_of_any_name(name, tmp_path):
+def test_a_checkout_may_be_in_a_folder_of_any_name(name, tmp_path):
     folder = tmp_path / name
     folder.mkdir()
     done = subprocess.run(
@@ -152,7 +152,7 @@ def test_a_checkout_may_lie_in_a_folder_of_any_name(name, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_names_keep_apart_in_the_letters_that_mlflow_takes():
+def test_names_stay_different_in_the_characters_that_mlflow_accepts():
     assert tracking.flatten({"a": {"b": 1, "c (d)": {"e": 0.5}, "c [d]": 2}}) == {
         "a.b": 1, "a.c _d_.e": 0.5, "a.c _d__": 2,
     }  # fmt: skip
@@ -166,7 +166,7 @@ SECRET = "s3cr3tw0rd"
     [f"http://user:{SECRET}@127.0.0.1:9", f"http://user:5000/{SECRET}@127.0.0.1:9", f"http://{SECRET}@127.0.0.1:9",
      f"postgresql+psycopg://user:a@b/{SECRET}@/nothing?host=/nowhere&sslpassword={SECRET}", f"nothing://u:{SECRET}@h"],
 )  # fmt: skip
-def test_a_store_that_is_not_there_is_a_line_without_secrets(uri, files, monkeypatch, capfd):
+def test_an_unreachable_store_is_one_line_without_secrets(uri, files, monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 0)
@@ -175,9 +175,9 @@ def test_a_store_that_is_not_there_is_a_line_without_secrets(uri, files, monkeyp
     [line] = printed.err.splitlines()
     assert line.startswith("warning: not recorded in MLflow (UserError: MLflow at ")
     assert SECRET not in printed.out + printed.err
-    with pytest.raises(UserError) as told, tracking.quiet(), tracking.store():
+    with pytest.raises(UserError) as caught, tracking.store():
         pass
-    assert SECRET not in str(told.value)
+    assert SECRET not in str(caught.value)
 
 
 ODD = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]), max_size=10)
@@ -186,7 +186,7 @@ ODD = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])
 @given(st.text(string.ascii_letters, min_size=1), ODD, st.sampled_from(["http", "https", "postgresql+psycopg"]))
 @example("user", "1234/5@6", "http")
 @example("user", "%2F", "https")
-def test_a_password_goes_where_mlflow_looks_and_never_into_a_servers_address(user, password, scheme):
+def test_credentials_of_a_server_go_into_mlflows_variables_not_into_its_address(user, password, scheme):
     variables = dict.fromkeys(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
     try:
         given_to_mlflow = tracking.without_credentials(f"{scheme}://{user}:{password}@host:5000/path")
@@ -204,11 +204,11 @@ def test_a_password_goes_where_mlflow_looks_and_never_into_a_servers_address(use
 
 
 @pytest.mark.parametrize("uri", ["http://host:5000", "https://host/team@org", "sqlite:////tmp/a@b/mlflow.db"])
-def test_an_address_without_credentials_stays_as_it_is(uri):
+def test_an_address_without_credentials_is_unchanged(uri):
     assert tracking.without_credentials(uri) == uri
 
 
-def test_the_page_of_the_runs_shows_the_dataset_what_changed_and_the_headlines(files):
+def test_the_page_of_the_runs_shows_the_dataset_changed_parameters_and_headlines(files):
     with pytest.raises(UserError, match="no such runs"):
         view.choose()
     record(files, "one", 0.9, **{"head.units": "[8]"})

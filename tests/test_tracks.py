@@ -1,9 +1,9 @@
-"""Faces followed through a video: one number a face, labels that do not flicker."""
+"""Tracking of faces: one number a face, and labels that do not flicker."""
 
 import numpy as np
 import pytest
 
-from facemask.data.boxes import Box, matches, overlaps
+from facemask.data.boxes import Box, box_iou, matches
 from facemask.evaluation.decision import decide
 from facemask.inference.recognition import LabelledFace
 from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Tracker
@@ -16,7 +16,7 @@ def tracker() -> Tracker:
 
 
 def face(masked: float | None, left: int = 0) -> LabelledFace:
-    """A face 50 pixels wide with this probability of a mask, or one too small to tell."""
+    """A face 50 pixels wide with this probability of a mask, or one too small to classify."""
     box = Box(left, 0, left + 50, 50)
     if masked is None:
         return LabelledFace(box, 0.9)
@@ -27,13 +27,13 @@ def names(events) -> list[str]:
     return [name for name, _ in events]
 
 
-def test_the_overlap_of_boxes_is_shared_area_over_joint_area():
+def test_box_iou_is_intersection_over_union():
     boxes = [Box(0, 0, 10, 10), Box(5, 0, 15, 10), Box(20, 20, 30, 30)]
-    assert overlaps(boxes[:1], boxes) == pytest.approx(np.array([[1, 50 / 150, 0]]))
-    assert overlaps(boxes, []).shape == (3, 0)
+    assert box_iou(boxes[:1], boxes) == pytest.approx(np.array([[1, 50 / 150, 0]]))
+    assert box_iou(boxes, []).shape == (3, 0)
 
 
-def test_matching_takes_the_best_first_and_each_box_once():
+def test_matching_takes_the_highest_iou_first_and_each_box_once():
     ones, others = [Box(0, 0, 10, 10), Box(4, 0, 14, 10)], [Box(3, 0, 13, 10)]
     assert matches(ones, others, 0.3) == [(1, 0)]
     assert matches(ones, others, 0.95) == []
@@ -48,7 +48,7 @@ def test_one_odd_frame_does_not_change_the_label():
     assert set(shown) == {"with_mask"}
 
 
-def test_doubtful_frames_however_many_in_a_row_do_not_outweigh_sure_ones():
+def test_uncertain_frames_do_not_outweigh_certain_ones():
     following = tracker()
     shown = []
     for masked in [0.95] * 5 + [0.45] * (FRAMES_TO_CHANGE + 1):
@@ -57,7 +57,7 @@ def test_doubtful_frames_however_many_in_a_row_do_not_outweigh_sure_ones():
     assert set(shown) == {"with_mask"}
 
 
-def test_the_probability_of_a_track_is_an_exponential_mean():
+def test_the_probability_of_a_track_is_an_exponential_moving_average():
     following = tracker()
     expected = 0.9
     for masked in (0.9, 0.5, 0.8, 0.6):
@@ -101,7 +101,7 @@ def test_a_face_appears_once_it_stays_and_leaves_once_it_is_gone_for_long():
     assert following.end() == []
 
 
-def test_a_face_that_was_missed_for_a_moment_is_the_same():
+def test_a_face_that_was_missed_in_a_frame_keeps_its_track():
     following = tracker()
     [before], _ = following.update([face(0.9)])
     following.update([])
@@ -109,13 +109,13 @@ def test_a_face_that_was_missed_for_a_moment_is_the_same():
     assert after is before
 
 
-def test_a_false_alarm_is_no_event():
+def test_a_false_positive_is_no_event():
     following = tracker()
     events = [name for faces in [[face(0.9)], *[[]] * 40] for name in names(following.update(faces)[1])]
     assert events == []
 
 
-def test_a_face_too_small_to_tell_has_no_label_until_it_comes_nearer():
+def test_a_face_too_small_to_classify_has_no_label_until_it_is_larger():
     following = tracker()
     [track], _ = following.update([face(None)])
     assert (track.label, track.probability) == (None, None)
@@ -125,7 +125,7 @@ def test_a_face_too_small_to_tell_has_no_label_until_it_comes_nearer():
     assert track.label == "with_mask"
 
 
-def test_a_face_that_appeared_too_small_to_tell_changes_once_it_can_be_told():
+def test_a_face_that_appeared_too_small_changes_once_it_is_classified():
     following = tracker()
     seen = [names(following.update([face(None if number < 8 else 0.9)])[1]) for number in range(12)]
     assert [(number, events) for number, events in enumerate(seen) if events] == [(4, ["appeared"]), (8, ["changed"])]

@@ -1,4 +1,4 @@
-"""train: it learns what is there, nothing where there is nothing, and keeps the best epoch."""
+"""train: a head is trained, the best epoch is kept, and divergence is an error."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def head(units: list[int]):
 
 @pytest.mark.parametrize("units", [[], [32], [32, 16]])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
-def test_a_head_learns(units, schedule, settings):
+def test_a_head_reaches_a_high_accuracy(units, schedule, settings):
     model = head(units)
     history = fit(model, features(600, 1), features(200, 2), settings.model_copy(update={"lr_schedule": schedule}))
     assert history.val_accuracy.max() > 0.95
@@ -58,10 +58,10 @@ def test_a_training_that_diverges_is_one_line_that_names_the_learning_rate(near,
     train, validation = features(300, 1), features(100, 2)
     for (inputs, _), scale in ((train, near), (validation, far)):
         inputs *= np.float32(scale)
-    # Turned about, so that what is learnt is wrong there.
+    # Labels are shifted, so that a trained model is wrong there.
     validation = validation[0], (validation[1] + 1) % 3
     with pytest.raises(
-        UserError, match=r"^training diverged: the validation loss went .* lr is 1, try a smaller .*=0.1$"
+        UserError, match=r"^training diverged: the validation loss was .* lr is 1, try a smaller .*=0.1$"
     ):
         fit(head([64, 64]), train, validation, settings.model_copy(update={"lr": 1.0}))
 
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_weights(settings):
     assert weights[0] == weights[1]
 
 
-def test_classes_weigh_the_same_however_many_photos_they_have():
+def test_balanced_classes_have_the_same_total_weight():
     labels = np.array([0] * 90 + [1] * 10, np.int32)
     weights = class_weights(labels, True)
     assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())

@@ -1,4 +1,4 @@
-"""verify: the same bytes again, or where they first differ; nothing is left behind."""
+"""verify: the same bytes, or the first difference; no files are left behind."""
 
 import os
 import subprocess
@@ -11,15 +11,15 @@ from conftest import ROOT, checkout, commit, shell
 
 from facemask.experiments import verify
 
-DEAR = ("augment", "features", "train", "evaluate", "export", "card", "record")
+EXPENSIVE = ("augment", "features", "train", "evaluate", "export", "card", "record")
 
 
 @pytest.fixture(scope="session")
 def short(tmp_path_factory) -> Path:
-    """A committed pipeline that ends where it becomes dear, so that it is made in seconds."""
+    """A committed pipeline without its expensive stages, which takes seconds."""
     folder = checkout(tmp_path_factory.mktemp("short"))
     pipeline = yaml.safe_load((folder / "dvc.yaml").read_text())
-    for name in DEAR:
+    for name in EXPENSIVE:
         del pipeline["stages"][name]
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline["stages"]}, sort_keys=False))
     shell("dvc", "repro", cwd=folder)
@@ -41,16 +41,16 @@ def verified(folder: Path, temporary: Path) -> subprocess.CompletedProcess:
     return done
 
 
-def test_a_faithful_lock_is_verified_in_another_folder_and_the_checkout_is_left_alone(short, tmp_path):
+def test_a_correct_lock_is_verified_in_a_clone_and_the_checkout_is_unchanged(short, tmp_path):
     before = shell("git", "status", "--porcelain", "--ignored", cwd=short)
     done = verified(short, tmp_path / "temporary")
     assert done.returncode == 0, done.stderr
-    assert "verified: 8 outputs of 3 stages are, byte for byte, what dvc.lock says\n" in done.stdout
+    assert "verified: 8 outputs of 3 stages are byte for byte as in dvc.lock\n" in done.stdout
     assert "Running stage 'split'" in done.stdout
     assert shell("git", "status", "--porcelain", "--ignored", cwd=short) == before
 
 
-def test_the_first_stage_that_differs_is_named_with_its_outputs_and_what_may_be_the_reason(short, tmp_path):
+def test_the_first_stage_that_differs_is_named_with_its_outputs_and_possible_reasons(short, tmp_path):
     folder = tmp_path / "clone"
     shell("git", "clone", "--quiet", short, folder, cwd=tmp_path)
     lock = yaml.safe_load((folder / "dvc.lock").read_text())
@@ -62,7 +62,7 @@ def test_the_first_stage_that_differs_is_named_with_its_outputs_and_what_may_be_
     assert done.returncode == 1
     assert "survey is the first stage that differs: data/faces.csv\nafter it: split\n" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.endswith("verify: 2 of 8 outputs are not what dvc.lock says\n")
+    assert done.stderr.endswith("verify: 2 of 8 outputs differ from dvc.lock\n")
 
 
 def test_a_pipeline_that_fails_in_the_clone_is_one_line(short, tmp_path):
@@ -76,7 +76,7 @@ def test_a_pipeline_that_fails_in_the_clone_is_one_line(short, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("verify: dvc repro failed in the clone (status ")
 
 
-def test_stages_are_named_in_the_order_in_which_they_run():
+def test_stages_are_in_topological_order():
     stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
     order = verify.in_order(stages)
     chain = ["fetch", "survey", "split", "augment", "features", "train", "evaluate", "export", "card"]
@@ -92,7 +92,7 @@ def test_packages_other_than_pinned_are_named():
     assert verify.other_packages(installed) == []
 
 
-def test_a_difference_that_tensorflow_made_is_laid_to_the_processor_and_no_other(short):
+def test_only_a_difference_in_tensorflow_is_attributed_to_the_processor(short):
     assert "AVX-512" in verify.reasons(2, "").splitlines()[-1]
-    assert "may be a defect" in verify.reasons(None, "")
-    assert "may be a defect" not in verify.reasons(None, "numpy==0.1\n")
+    assert "may be a bug" in verify.reasons(None, "")
+    assert "may be a bug" not in verify.reasons(None, "numpy==0.1\n")

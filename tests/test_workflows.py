@@ -1,4 +1,4 @@
-"""The workflow files: valid, and their shell steps do what they say."""
+"""The workflow files are valid, and their shell steps work."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def test_a_workflow_fits_the_schema(file):
     shell("check-jsonschema", "--builtin-schema", "vendor.github-workflows", file, cwd=ROOT)
 
 
-def test_the_workflows_hand_no_shell_what_strangers_write_and_nobody_a_token():
+def test_workflows_have_no_template_injection_and_no_exposed_token():
     shell("zizmor", "--offline", "--no-progress", ".github", cwd=ROOT)
 
 
@@ -32,7 +32,7 @@ def steps(name: str) -> dict[str, str]:
 
 
 def run_step(script: str, folder, **environment) -> subprocess.CompletedProcess:
-    """Run a step as the workflow's runner does, with the environment already made."""
+    """Run a step as the workflow's runner does, with an existing environment."""
     script = script.replace(".venv/bin/", "")
     make = 'make() { command make --old-file=.venv/requirements.lock "$@"; }\n'
     shell("mkdir", "-p", ".venv", cwd=folder)
@@ -48,9 +48,9 @@ COMPARE = "Compare with the target branch"
 
 
 def proposal(folder: Path, loss: float, apart: list[float] | None = None) -> None:
-    """A branch with a slower training, another figure, and a lower accuracy with, if it is given, another interval.
+    """A branch with another learning rate, another figure, a lower accuracy and, if given, another interval.
 
-    The branch that it leaves says that 0.005 less may be chance.
+    On the main branch, the interval of accuracy is 0.005 below its value.
     """
     scores = pd.read_csv(folder / "metrics/scores.csv")
     scores.loc[0, "low"] = scores.loc[0, "value"] - 0.005
@@ -72,13 +72,13 @@ def proposal(folder: Path, loss: float, apart: list[float] | None = None) -> Non
     shell("git", "switch", "--quiet", "proposal", cwd=folder)
 
 
-def test_a_pull_request_is_told_what_it_changes(copy):
+def test_the_comment_on_a_pull_request_shows_what_it_changes(copy):
     proposal(copy, loss=0.004)
     done = run_step(steps("metrics")[COMPARE], copy, BASE="main", FIGURES_URL="https://host/owner/name/raw")
     assert done.returncode == 0, done.stderr
     report = (copy / "report.md").read_text()
     before, now = (shell("git", "rev-parse", name, cwd=copy).strip() for name in ("main~1", "proposal"))
-    assert report.startswith(f"### Since main ({before[:7]})\n\nThe model is not worse than is allowed.\n")
+    assert report.startswith(f"### Since main ({before[:7]})\n\nThe model is not worse than allowed.\n")
     headline = next(line for line in report.splitlines() if line.startswith("| accuracy"))
     value = r"-?\d\.\d{4} \(\d\.\d{4} to \d\.\d{4}\)"
     assert re.fullmatch(rf"\| accuracy \| {value} \| {value} \| -0\.0040 \| overlap \|", headline)
@@ -93,19 +93,19 @@ def test_a_pull_request_is_told_what_it_changes(copy):
     assert "<summary>Figures that differ: 1</summary>" in report
 
 
-def test_a_pull_request_that_makes_the_model_worse_fails_and_is_told_so(copy):
+def test_a_pull_request_that_makes_the_model_worse_fails(copy):
     proposal(copy, loss=0.006, apart=[0.98, 0.99])
     done = run_step(steps("metrics")[COMPARE], copy, BASE="main")
     assert done.returncode != 0
-    words = r"^diff: accuracy fell from \d\.\d{4} to \d\.\d{4}, below the 95 % interval"
-    assert re.search(words, done.stderr, re.MULTILINE)
+    reason = r"^diff: accuracy fell from \d\.\d{4} to \d\.\d{4}, below the 95 % interval"
+    assert re.search(reason, done.stderr, re.MULTILINE)
     report = (copy / "report.md").read_text()
     assert "**Worse:** accuracy fell from" in report
     assert "| -0.0060 | do not overlap |" in report
     assert "shows them): metrics/curves.png" in report
 
 
-def test_scores_on_another_test_split_are_not_held_against_each_other(copy):
+def test_scores_on_different_test_splits_are_not_compared(copy):
     proposal(copy, loss=0.5)
     lock = (copy / "dvc.lock").read_text()
     outs = yaml.safe_load(lock)["stages"]["split"]["outs"]
@@ -115,11 +115,11 @@ def test_scores_on_another_test_split_are_not_held_against_each_other(copy):
     assert "Not compared: the manifests differ, so the scores are of different test splits." in report
 
 
-def test_a_branch_that_changes_nothing_is_told_so(copy):
+def test_the_comment_says_that_nothing_changed(copy):
     now = shell("git", "rev-parse", "main", cwd=copy)
     report = shell(sys.executable, "-m", "facemask.experiments.diff", "branch=main", cwd=copy)
-    words = "The model is not worse than is allowed.", "No metrics differ.", "No params differ.", "No figures differ."
-    assert report == "\n\n".join([f"### Since main ({now[:7]})", *words]) + "\n"
+    parts = "The model is not worse than allowed.", "No metrics differ.", "No params differ.", "No figures differ."
+    assert report == "\n\n".join([f"### Since main ({now[:7]})", *parts]) + "\n"
 
 
 @pytest.mark.parametrize("branch", ["main';touch${IFS}ran;'", "$(touch${IFS}ran)", "$(shell touch ran)", "`touch ran`"])

@@ -1,1 +1,1 @@
-"""What every stage uses: command line, errors, parameters, files that are atomic and byte-stable."""
+"""What every stage uses: command line, errors, parameters, atomic and reproducible files."""

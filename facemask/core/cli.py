@@ -1,4 +1,4 @@
-"""How a stage is called: `name=value` on the command line, one line for what a user can mend."""
+"""Command line of a stage: `name=value` arguments, and one line for an error that a user can fix."""
 
 import inspect
 import os
@@ -14,40 +14,39 @@ from facemask.core.errors import UserError, redacted
 def run(main: Callable[..., str | None]) -> None:
     """Call a module's main with the `name=value` arguments of the command line, each of its parameter's type.
 
-    A parameter with a default may be left out. What main returns, a line on what it made, is printed with the seconds
+    A parameter with a default may be left out. What main returns, a line about its outputs, is printed with the seconds
     that it took.
 
-    A `UserError`, an `OSError` and Ctrl-C are printed as one line and end the process with
-    status 1; with FACEMASK_DEBUG=1, and for any other exception, a traceback is shown instead.
-    Neither holds the secrets of a URL.
+    A `UserError`, an `OSError` and Ctrl-C are printed as one line and end the process with status 1; with
+    FACEMASK_DEBUG=1, and for any other exception, a traceback is shown instead. Neither contains the secrets of a URL.
     """
     parameters = inspect.signature(main).parameters
     file = Path(sys.argv[0])
     stage = file.parent.name if file.stem == "__main__" else file.stem
     given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
-    needed = {name for name, one in parameters.items() if one.default is inspect.Parameter.empty}
-    if not needed <= given.keys() <= parameters.keys() or len(given) != len(sys.argv) - 1 or not all(given.values()):
-        usage = (f"{name}=..." if name in needed else f"[{name}=...]" for name in parameters)
+    required = {name for name, one in parameters.items() if one.default is inspect.Parameter.empty}
+    if not required <= given.keys() <= parameters.keys() or len(given) != len(sys.argv) - 1 or not all(given.values()):
+        usage = (f"{name}=..." if name in required else f"[{name}=...]" for name in parameters)
         sys.exit(f"usage: python -m {file.parent.name}.{stage} {' '.join(usage)}")
     start = time.perf_counter()
     try:
-        made = main(**{name: parameters[name].annotation(value) for name, value in given.items()})
+        summary = main(**{name: parameters[name].annotation(value) for name, value in given.items()})
     except (Exception, KeyboardInterrupt) as error:
         expected = isinstance(error, UserError | OSError | KeyboardInterrupt)
         if expected and os.environ.get("FACEMASK_DEBUG") != "1":
             sys.exit(f"{stage}: {reason(error)}")
         sys.exit(redacted(traceback.format_exc().rstrip()))
-    if made:
-        print(f"{stage}: {made} ({time.perf_counter() - start:.1f} s)", flush=True)
+    if summary:
+        print(f"{stage}: {summary} ({time.perf_counter() - start:.1f} s)", flush=True)
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line, without secrets."""
+    """The message of an error in one line, without secrets."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped"
     message = str(error)
     if isinstance(error, OSError) and error.strerror:
-        # Of a copy that fails, the second name is where it was to go.
+        # Where copying or renaming fails, the second name is the destination.
         name = error.filename2 or error.filename
         message = f"{error.strerror} ({name})" if name else error.strerror
     return redacted(" ".join(message.split()))

@@ -1,21 +1,21 @@
-"""Messages for users: the one exception that is written for them, and no secret in any of them."""
+"""Errors whose messages are for users, and messages without secrets."""
 
 import re
 
-# To the last @: a password may hold / and @, and whitespace where a user name stands before it.
+# Up to the last @: a password may contain / and @, and whitespace after a user name.
 CREDENTIALS = re.compile(r"(?<=://)((?:[^\s/@]*:.*|\S*)@)(\S*)")
 PARAMETER = re.compile(r"([?&;][^=&;\s]*(?:pass|pwd|secret|token|key|auth|sig|credential)[^=&;\s]*=)\S+", re.IGNORECASE)
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one line that says what, where and how."""
+    """An error that the user can fix; the message is one line that says what, where and how."""
 
 
 def redacted(text: str) -> str:
     """A text without the secrets of the URLs in it.
 
-    What stands between `://` and `@`, and whatever follows a query parameter such as `password=`, become `***`.
-    A URL with another `@` may lose its host as well: rather too much is hidden than too little.
+    What is between `://` and `@`, and the values of query parameters such as `password=`, become `***`. A URL with
+    another `@` may lose its host too.
     """
     without = CREDENTIALS.sub(lambda found: "***" if PARAMETER.search(found[1]) else f"***@{found[2]}", text)
     return PARAMETER.sub(r"\1***", without)

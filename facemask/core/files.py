@@ -1,4 +1,4 @@
-"""The same inputs give the same bytes: seeds, threads, and files that are whole or absent."""
+"""Atomic and reproducible files: the same inputs give the same bytes, and a file is complete or absent."""
 
 import io
 import json
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     import pandas
 
 DECIMALS = 6
-# The columns that are text in every table, whatever they look like: a class may be called 0, None or 1e5.
+# Columns that are text in every table, even if they look like numbers: a class may be called 0, None or 1e5.
 TEXT = (
     "dataset", "member", "label", "group", "sha256", "split", "predicted", "kind", "reason",
     "test_set", "score", "class", "variant", "step", "left_dataset", "left_member", "right_dataset", "right_member",
 )  # fmt: skip
-MAY_LACK = ("low", "high", "roc_auc", "average_precision")  # numbers that not every row has
+NULLABLE = ("low", "high", "roc_auc", "average_precision")  # numbers that are missing in some rows
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends well.
+    """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    Works for a file and for a folder. A block that fails leaves `path` as it was, and a
-    leftover of a killed process is cleared by the next one.
+    Works for a file and for a folder. A block that fails leaves `path` as it was; what a killed process left behind is
+    removed by the next one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, former = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.former.partial")
@@ -56,7 +56,7 @@ def remove(path: Path) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8, line ends as they are."""
+    """Write UTF-8 with unchanged line ends."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode())
 
@@ -75,24 +75,24 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def write_csv(path: Path, table: "pandas.DataFrame") -> None:
-    """Write a table with floats of `DECIMALS` places and no index."""
+    """Write a table without its index, floats with `DECIMALS` decimals."""
     with replacing(path) as partial:
         table.to_csv(partial, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
 
 
 def read_csv(file: "Path | io.StringIO", rows: int | None = None) -> "pandas.DataFrame":
-    """Read a table that `write_csv` wrote, or its first rows: text as it was, the rest as numbers."""
+    """Read a table that `write_csv` wrote, or its first rows: the columns in `TEXT` as text, the rest as numbers."""
     import pandas as pd
 
     return pd.read_csv(  # noqa: TID251
-        file, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=dict.fromkeys(MAY_LACK, ""), nrows=rows
+        file, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=dict.fromkeys(NULLABLE, ""), nrows=rows
     )
 
 
 def prepare_tensorflow(seed: int, threads: int) -> None:
     """Seed TensorFlow and make it deterministic; call before any other use of it.
 
-    The number of threads decides the order of sums, so it is a parameter of the result.
+    The number of threads sets the order of sums, so the result depends on it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silenced():
@@ -122,7 +122,7 @@ def save_model(model: "keras.Model", path: Path) -> None:
 
 
 def without_traces(node: Any, numbers: dict[int, int]) -> Any:
-    """A saved model's JSON with its date left out and object addresses replaced by running numbers."""
+    """The JSON of a saved model without its date, and with object addresses replaced by running numbers."""
     if isinstance(node, list):
         return [without_traces(part, numbers) for part in node]
     if not isinstance(node, dict):

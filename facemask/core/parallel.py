@@ -1,4 +1,4 @@
-"""All cores for work on photos: what takes the time there lets go of Python's lock, so threads do."""
+"""Work in threads on all cores: decoding, resizing and inference release the GIL."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,14 +17,14 @@ WAITING_A_THREAD = 2
 
 
 def cores() -> int:
-    """The processors that this process may use, by affinity and by control group."""
+    """The number of cores that this process may use, by affinity and cgroup."""
     return joblib.cpu_count()
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Apply a function to items in threads; yields the results in order of the items.
+    """Apply a function to items in threads; yield the results in order of the items.
 
-    The threads wait for whoever takes the results, so memory does not grow where that is slow.
+    Few items are submitted ahead of the consumer, so memory does not grow if it is slow.
     """
     waiting = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -40,12 +40,12 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
 
 
 def apply(function: Callable[[Part], Result], items: Part, size: int, title: str, units: str) -> Iterator[Result]:
-    """Apply a function to the parts of a sequence on all cores, with a progress bar; yields the results in order.
+    """Apply a function to parts of a sequence on all cores, with a progress bar; yield the results in order.
 
     Parameters
     ----------
     items : sequence
-        Whatever has a length and can be sliced: a list, an array, a table.
+        Anything with a length that can be sliced: a list, an array, a table.
     size : int
         Items a part.
     """

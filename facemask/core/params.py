@@ -1,7 +1,7 @@
-"""params.yaml, read and checked.
+"""params.yaml, read and validated.
 
-A section of parameters is a class beside the code that it configures. What a stage reads is a class of its own in
-its script, made of such sections and of single values: `load` gives it, checked and read-only.
+A section of parameters is a class beside the code that it configures. What a stage reads is a class in its script,
+made of such sections and of single values; `load` returns it, validated and read-only.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from facemask.core.repository import resolve
 
 
 def number(value: Any) -> Any:
-    """Let a float be written as PyYAML misreads it: `1e-05` without a dot is text to YAML 1.1."""
+    """Accept a float that PyYAML reads as text: in YAML 1.1, `1e-05` without a dot is no number."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -34,13 +34,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=32, le=1024)]
 
 
-# Of a value in a message: a few anchors of YAML may stand for more than fits into memory.
+# Shortens a value in a message: a few YAML anchors can expand to more than fits into memory.
 SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 80, 80
 
 
 class Section(BaseModel):
-    """Unknown keys, wrong types and later changes are errors."""
+    """A section of parameters: unknown keys, wrong types and later changes are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -56,7 +56,7 @@ def nested(annotation: Any) -> list[type[BaseModel]]:
 
 
 def at(model: type[BaseModel], location: tuple) -> list[type[BaseModel]]:
-    """The sections, of which there are several where their kind decides, that may hold the last key of a location."""
+    """The sections that may contain the last key of a location; several where a discriminator chooses among them."""
     models = [model]
     for part in location[:-1]:
         fields = [one.model_fields[part] for one in models if part in one.model_fields]
@@ -65,11 +65,11 @@ def at(model: type[BaseModel], location: tuple) -> list[type[BaseModel]]:
 
 
 def explain(error: dict, model: type[BaseModel], file: Path) -> str:
-    """One line for one pydantic error: the key, the value, what is allowed."""
+    """A pydantic error as one line: the key, the value and what is allowed."""
     location, context = error["loc"], error.get("ctx", {})
     models = at(model, location)
     kinds = {kind for one in models for field in one.model_fields.values() for kind in get_args(field.annotation)}
-    if len(models) > 1 and len(location) > 2 and location[-2] in kinds:  # pydantic puts the kind of a section there
+    if len(models) > 1 and len(location) > 2 and location[-2] in kinds:  # pydantic adds the discriminator's value there
         location = (*location[:-2], location[-1])
     key = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
@@ -89,7 +89,7 @@ def explain(error: dict, model: type[BaseModel], file: Path) -> str:
 
 
 def read(file: Path = Path("params.yaml")) -> dict[str, Any]:
-    """The content of a params file, as it is written.
+    """The content of a params file, not validated.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def read(file: Path = Path("params.yaml")) -> dict[str, Any]:
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{file} is missing; restore it with: git checkout {file}") from None
-    except (yaml.YAMLError, ValueError) as error:  # PyYAML lets through what int() and datetime() say, as of 2024-13-45
+    except (yaml.YAMLError, ValueError) as error:  # PyYAML lets errors of datetime() through, as for 2024-13-45
         raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise UserError(f"{file} is nested too deeply to be read") from None
@@ -110,13 +110,13 @@ def read(file: Path = Path("params.yaml")) -> dict[str, Any]:
 
 
 def validate(model: type[Model], tree: dict[str, Any], file: Path = Path("params.yaml")) -> Model:
-    """Check the content of a params file.
+    """Validate the content of a params file.
 
     Raises
     ------
     UserError
-        If it holds an unknown key, a wrong type or an impossible value; one line names the key, the value and what
-        is allowed.
+        If it has an unknown key, a wrong type or an impossible value; one line names the key, the value and what is
+        allowed.
     """
     try:
         return model.model_validate(tree)
@@ -125,12 +125,12 @@ def validate(model: type[Model], tree: dict[str, Any], file: Path = Path("params
 
 
 def load(model: type[Model], file: Path = Path("params.yaml")) -> Model:
-    """Read and check the part of a params file that a stage declares as the fields of `model`.
+    """Read and validate the part of a params file that a stage declares as the fields of `model`.
 
     Raises
     ------
     UserError
-        What `read` and `validate` raise.
+        As `read` and `validate` do.
     """
     tree = read(file)
     return validate(model, {name: tree[name] for name in model.model_fields if name in tree}, file)

@@ -1,6 +1,7 @@
-"""What reaches the terminal: the pipeline's words, not those of the libraries under it."""
+"""Terminal output: progress of the pipeline, and libraries kept quiet."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -14,32 +15,41 @@ Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Hold back what a library's native code says on standard error; show it if the block fails."""
+def silenced(*loggers: str) -> Iterator[None]:
+    """Hold back standard error, that of native code too, and show it if the block fails.
+
+    Python warnings, and records of the named loggers below ERROR, are not shown at all.
+    """
+    levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said, warnings.catch_warnings():
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as output, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        os.dup2(said.fileno(), 2)
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
+        os.dup2(output.fileno(), 2)
         try:
             yield
         except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
+            sys.stderr.flush()
+            output.seek(0)
+            os.write(stderr, output.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            for logger, level in levels.items():
+                logger.setLevel(level)
 
 
 @contextlib.contextmanager
 def progress(title: str, total: int, units: str) -> Iterator[tqdm]:
-    """A progress bar on standard error if that is a terminal, and elsewhere one line at the end.
+    """A progress bar on standard error if that is a terminal, else one line at the end.
 
     Parameters
     ----------
     total : int
-        Of what the caller counts with `update`.
+        The sum of what the caller passes to `update`.
     units : str
         What is counted, in the plural.
     """
@@ -50,7 +60,7 @@ def progress(title: str, total: int, units: str) -> Iterator[tqdm]:
 
 
 def counted(items: Iterable[Item], title: str, total: int, units: str) -> Iterator[Item]:
-    """The items, with their `progress`."""
+    """Iterate over the items with a `progress` bar."""
     with progress(title, total, units) as bar:
         for item in items:
             yield item

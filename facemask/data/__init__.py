@@ -1,1 +1,1 @@
-"""From bytes to labelled faces."""
+"""From archives of photos to labelled faces."""

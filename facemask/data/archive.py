@@ -1,4 +1,4 @@
-"""Zip files: written the same every time, read with suspicion."""
+"""Zip files: written reproducibly, checked before they are read."""
 
 import contextlib
 import hashlib
@@ -21,19 +21,19 @@ BLOCK = 2**20
 
 
 def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write members to a zip whose bytes depend on their names, content and order alone."""
+    """Write members to a zip whose bytes depend only on their names, content and order."""
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members:
             archive.writestr(zipfile.ZipInfo(name, EARLIEST_ZIP_DATE), content)
 
 
 def is_litter(name: str) -> bool:
-    """Whether an operating system left a file, of this path inside the dataset, there for itself."""
+    """Whether a member is a file that operating systems leave in folders, such as .DS_Store."""
     return not LITTER.isdisjoint(PurePosixPath(name).parts)
 
 
 def report_litter(names: Iterable[str]) -> None:
-    """Say how many files are left out as litter, if any."""
+    """Print how many files are left out as litter, if any."""
     if names := list(names):
         kinds = sorted(LITTER & {part for name in names for part in PurePosixPath(name).parts})
         print(f"{len(names):,} files left out that operating systems make ({', '.join(kinds)})")
@@ -59,7 +59,7 @@ def objection(name: str, member: zipfile.ZipInfo) -> str | None:
 
 
 def member_count(path: Path) -> int:
-    """How many members a zip lists, counted before the list is read: every entry takes memory."""
+    """The number of members in a zip's directory, counted before it is parsed: every entry takes memory."""
     with path.open("rb") as file:
         if not file.seek(0, io.SEEK_END):
             return 0
@@ -68,12 +68,12 @@ def member_count(path: Path) -> int:
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a file that should be a zip of a bearable number of members.
+    """Open a zip.
 
     Raises
     ------
     UserError
-        If it is not.
+        If it is not a zip, or has more than `MAX_MEMBERS` members.
     """
     try:
         if (members := member_count(path)) > MAX_MEMBERS:
@@ -83,7 +83,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise UserError(f"there is no file {path}") from None
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path.name}: member {error.object!r} says that its name is UTF-8, and it is not; zip it anew"
+            f"{path.name}: member {error.object!r} claims that its name is UTF-8, and it is not; zip it again"
         ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         with path.open("rb") as file:
@@ -93,21 +93,21 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 class Archive:
-    """A zip whose every member has been checked before the first is read.
+    """A zip in which every member is checked before the first is read.
 
-    Some programs on Windows write backslashes: members are known by names with slashes.
+    Some programs on Windows write backslashes; here, names have slashes.
 
     Attributes
     ----------
     names : list of str
-        Of all files but the litter, sorted.
+        Names of all files except litter, sorted.
     litter : list of str
-        Of what operating systems leave beside the files.
+        Names of files that operating systems leave, sorted.
 
     Raises
     ------
     UserError
-        On opening, if it is no zip or a member is unsafe; the message names the member.
+        On opening, if it is not a zip or a member is unsafe; the message names the member.
     """
 
     def __init__(self, path: Path):
@@ -136,12 +136,12 @@ class Archive:
         self._zip.close()
 
     def _blocks(self, name: str) -> Iterator[bytes]:
-        """The content of a member, part by part."""
+        """The content of a member, in blocks."""
         try:
             with self._zip.open(self._members[name]) as file:
                 while block := file.read(BLOCK):
                     yield block
-        except Exception as error:  # zipfile lets through whatever its four decompressors raise
+        except Exception as error:  # zipfile's decompressors raise many kinds
             raise UserError(f"{self.path.name}: member {name!r} cannot be unpacked: {error}") from None
 
     def read(self, name: str) -> bytes:
@@ -150,7 +150,7 @@ class Archive:
         Raises
         ------
         UserError
-            If it is too large for one, or cannot be unpacked as the archive's own directory says.
+            If it has more than `MAX_PHOTO_BYTES`, or cannot be unpacked.
         """
         size = self._members[name].file_size
         if size > MAX_PHOTO_BYTES:
@@ -175,6 +175,6 @@ class Archive:
 
 @contextlib.contextmanager
 def by_dataset(folder: Path) -> Iterator[dict[str, Archive]]:
-    """The archive of every dataset in a folder, open, by its name and in the order of names."""
+    """The open archives of all datasets in a folder, by name, sorted."""
     with contextlib.ExitStack() as stack:
         yield {path.stem: stack.enter_context(Archive(path)) for path in sorted(folder.glob("*.zip"))}

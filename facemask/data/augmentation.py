@@ -1,4 +1,4 @@
-"""Augmentation: altered samples of a photo."""
+"""Data augmentation: geometric and colour transforms, and degradation."""
 
 import math
 from typing import Annotated
@@ -16,7 +16,7 @@ ERASED_SIDE = 0.2, 0.45
 
 
 class Augment(Section):
-    """How many augmented samples a photo gets, and how far they may differ from it; params.yaml explains each."""
+    """How many augmented samples a photo gets, and the ranges of the transforms; params.yaml explains each."""
 
     copies: Annotated[int, Field(ge=0, le=64)]
     rotation: Degrees
@@ -35,15 +35,15 @@ class Augment(Section):
 
 
 def alter(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """One augmented copy of a photo (size, size, 3), uint8: moved, then lit, then degraded as cameras and webs do."""
+    """One augmented sample of a photo (size, size, 3), uint8: affine map, colour transform, degradation."""
     moved = move(pixels, augment, rng)
     return degrade(light(moved, augment, rng), augment, rng)
 
 
 def move(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Rotation, zoom, stretch, shear, flip and shift make one affine map about the centre.
+    """Affine map about the centre: rotation, zoom, stretch, shear, flip and shift.
 
-    What it uncovers is filled with the photo's own mirror image.
+    Pixels from outside the photo are its reflection.
     """
     size = len(pixels)
     turn = math.radians(rng.uniform(-augment.rotation, augment.rotation))
@@ -60,7 +60,7 @@ def move(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.n
 
 
 def light(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast about the mean and saturation make one colour matrix."""
+    """Colour matrix: brightness, contrast about the mean, and saturation."""
     gain, contrast, saturation = (
         1 + rng.uniform(-extent, extent) for extent in (augment.brightness, augment.contrast, augment.saturation)
     )
@@ -73,7 +73,7 @@ def light(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.
 
 
 def degrade(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Each with its own probability: fewer pixels, JPEG artefacts, a hidden rectangle."""
+    """Downsampling, JPEG compression and random erasing, each with its own probability."""
     size = len(pixels)
     if rng.random() < augment.low_resolution:
         side = round(size * math.exp(rng.uniform(math.log(LEAST_RESOLUTION), 0)))
@@ -83,7 +83,7 @@ def degrade(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> n
         quality = int(rng.integers(*JPEG_QUALITY))
         pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
     if rng.random() < augment.erase:
-        width, height = (round(size * share) for share in rng.uniform(*ERASED_SIDE, 2))
+        width, height = (round(size * fraction) for fraction in rng.uniform(*ERASED_SIDE, 2))
         left, top = rng.integers(0, size - width), rng.integers(0, size - height)
         pixels = pixels.copy()
         pixels[top : top + height, left : left + width] = rng.integers(0, 256, 3)

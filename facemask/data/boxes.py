@@ -1,4 +1,4 @@
-"""Regions of a photo."""
+"""Bounding boxes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Box(NamedTuple):
-    """A region of a photo, in pixels from its upper left corner; right and bottom are outside."""
+    """A bounding box in pixels from the upper left corner; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -16,47 +16,47 @@ class Box(NamedTuple):
 
     @property
     def shorter_side(self) -> int:
-        """Of width and height, in pixels."""
+        """The smaller of width and height, in pixels."""
         return min(self.right - self.left, self.bottom - self.top)
 
     def within(self, width: int, height: int) -> "Box":
-        """What of it lies in a photo of width x height."""
+        """The box clipped to a photo of width x height."""
         return Box(*(min(max(edge, 0), end) for edge, end in zip(self, (width, height, width, height), strict=True)))
 
     def widened(self, margin: float, width: int, height: int) -> "Box":
-        """With a share of its size added on every side, as far as the photo of width x height goes."""
+        """The box with a fraction of its size added on every side, clipped to a photo of width x height."""
         across, down = margin * (self.right - self.left), margin * (self.bottom - self.top)
         edges = self.left - across, self.top - down, self.right + across, self.bottom + down
         return Box(*map(round, edges)).within(width, height)
 
 
 def to_columns(box: Box | None) -> dict[str, int]:
-    """The columns of a table that say which region of a photo a face is: all 0 where it is the whole photo (None)."""
+    """A face's box as columns of a table; all 0 if the face is the whole photo (None)."""
     return (box or Box(0, 0, 0, 0))._asdict()
 
 
 def from_columns(row: Any) -> Box | None:
-    """The region that a row of a table names, by `to_columns`."""
+    """The box in a row of a table, as `to_columns` wrote it."""
     box = Box(row.left, row.top, row.right, row.bottom)
     return box if any(box) else None
 
 
-def overlaps(ones: Sequence[Box], others: Sequence[Box]) -> np.ndarray:
-    """Intersection over union of every box with every other, 0 to 1, as float64 (ones, others)."""
+def box_iou(ones: Sequence[Box], others: Sequence[Box]) -> np.ndarray:
+    """Intersection over union (IoU) of every box of ones with every box of others, as float64 (ones, others)."""
     first = np.array(ones, float).reshape(-1, 1, 4)
     second = np.array(others, float).reshape(1, -1, 4)
     low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=-1)
+    intersection = np.prod(np.clip(high - low, 0, None), axis=-1)
     areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (first, second)]
-    return shared / np.maximum(areas[0] + areas[1] - shared, 1)
+    return intersection / np.maximum(areas[0] + areas[1] - intersection, 1)
 
 
 def matches(ones: Sequence[Box], others: Sequence[Box], least: float) -> list[tuple[int, int]]:
-    """Pairs of boxes that overlap by at least a share of their union: the best first, each box at most once."""
-    left = overlaps(ones, others)
+    """Greedy matching: pairs of boxes with an IoU of at least `least`, the highest first, each box at most once."""
+    iou = box_iou(ones, others)
     pairs = []
-    while left.size and left.max() >= least:
-        one, other = np.unravel_index(left.argmax(), left.shape)
+    while iou.size and iou.max() >= least:
+        one, other = np.unravel_index(iou.argmax(), iou.shape)
         pairs.append((int(one), int(other)))
-        left[one, :] = left[:, other] = -1
+        iou[one, :] = iou[:, other] = -1
     return pairs

@@ -1,4 +1,4 @@
-"""What counts as a usable face, and of which class it is."""
+"""Which faces are usable, and how folder names map to classes."""
 
 import re
 import unicodedata
@@ -11,13 +11,13 @@ from facemask.core.params import Count, Extent, Float, Section
 
 
 def simple(name: str) -> str:
-    """`With Mask`, `WithMask` and `with_mask` are one name: letters and digits, lower case; of `+`, the whole."""
+    """A normalised name, its letters and digits in lower case: `With Mask` and `with_mask` are one; `+` stays `+`."""
     name = unicodedata.normalize("NFC", name).casefold()
     return re.sub(r"[\W_]", "", name) or name
 
 
 def aliases_of(classes: dict[str, list[str]]) -> dict[str, str]:
-    """The class that each folder name means, by the name made `simple`.
+    """The class of each folder name, by its `simple` name.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def aliases_of(classes: dict[str, list[str]]) -> dict[str, str]:
 
 
 class Survey(Section):
-    """The classes and the names they go by, the faces that are large enough, what is a near-duplicate."""
+    """Classes and their folder names, the smallest face, and the limit of near-duplicates."""
 
     classes: dict[str, list[str]]
     margin: Annotated[Float, Field(ge=0, le=2)]

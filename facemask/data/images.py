@@ -1,4 +1,4 @@
-"""One way to decode a photo and one way to resize it, in the pipeline and in the predictor."""
+"""Decoding and resizing of photos, the same in the pipeline and in prediction."""
 
 import io
 import struct
@@ -13,12 +13,12 @@ SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".avif", ".avifs", ".tif",
     ".tiff",
 }  # fmt: skip
-# Photos too, but of formats that are not read.
+# Photos in formats that are not supported.
 UNREAD_SUFFIXES = {".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
-# Pillow goes by content, and would hand some formats to other programs.
+# Pillow detects the format by content; of some formats it would run other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "AVIF", "TIFF")
 
-# What sets a photo upright, by its EXIF orientation.
+# The transform that makes a photo upright, by its EXIF orientation.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -26,7 +26,7 @@ TURNS = {
 }  # fmt: skip
 
 Image.MAX_IMAGE_PIXELS = None
-warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of odd tags, which are not looked at
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # about odd tags, which are not read
 
 
 class ImageError(Exception):
@@ -36,21 +36,21 @@ class ImageError(Exception):
 def decode(content: bytes, at_least: int | None = None) -> Image.Image:
     """Decode a photo to upright RGB.
 
-    The first frame of an animation is taken, transparency is laid on white, grey of 16 bits or of
-    floats from 0 to 1 is scaled to 8 bits, and the EXIF orientation is applied.
+    Of an animation the first frame is decoded, transparency is composited on white, grey of 16 bits or of floats from
+    0 to 1 is scaled to 8 bits, and the EXIF orientation is applied.
 
     Parameters
     ----------
     content : bytes
-        The file, in any of `FORMATS`; its content tells which.
+        The file, in any of `FORMATS`.
     at_least : int, optional
         A JPEG may be decoded smaller, with both sides still at least twice this many pixels.
 
     Raises
     ------
     ImageError
-        If the file is empty, broken, cut short, larger than `MAX_PIXELS`, longer than `MAX_SIDE`, or of
-        numbers of which nothing tells what is white.
+        If the file is empty, broken or truncated, has more than `MAX_PIXELS` or a side above `MAX_SIDE`, or has values
+        of an unknown range.
     """
     if not content:
         raise ImageError("empty file")
@@ -70,22 +70,22 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
         raise
     except Image.UnidentifiedImageError:
         raise ImageError("not an image") from None
-    except Exception as error:  # Pillow's decoders raise whatever their format's parser does
+    except Exception as error:  # Pillow's decoders raise many kinds
         raise ImageError(f"cannot be decoded: {error}") from None
 
 
 def orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation of a photo; no other tag is looked at, for what one says may be anything."""
+    """The EXIF orientation of a photo; no other tag is read, since any of them may be malformed."""
     try:
         if block := image.info.get("exif"):
             return orientation_in(block.removeprefix(b"Exif\0\0"))
-        return image.getexif().get(ExifTags.Base.Orientation)  # it knows the places where some programs put it
-    except Exception:  # it lets through whatever its parsers raise
+        return image.getexif().get(ExifTags.Base.Orientation)  # which finds it where some programs put it
+    except Exception:  # its parsers raise many kinds
         return None
 
 
 def orientation_in(block: bytes) -> int | None:
-    """The orientation in a block of TIFF tags (TIFF 6.0, 1992, section 2), if it is there in a form that may be."""
+    """The orientation in a block of TIFF tags (TIFF 6.0, 1992, section 2), if it is there with a valid type."""
     order = {b"II": "<", b"MM": ">"}[block[:2]]
     start = struct.unpack_from(f"{order}I", block, 4)[0]
     for entry in range(struct.unpack_from(f"{order}H", block, start)[0]):
@@ -97,12 +97,12 @@ def orientation_in(block: bytes) -> int | None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB.
+    """Convert any Pillow mode to RGB.
 
     Raises
     ------
     ImageError
-        If nothing tells what is white: integers of 32 bits, floats beyond 0 to 1.
+        If the range of values is unknown: integers of 32 bits, floats beyond 0 to 1.
     """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
@@ -122,7 +122,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resize(image: Image.Image, size: int) -> np.ndarray:
-    """Squeeze to a square, averaging over the pixels that become one.
+    """Resize to a square, averaging over the pixels that become one.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
 
 
 def cut_out(content: bytes, box: tuple[int, int, int, int] | None, size: int) -> np.ndarray:
-    """Decode a photo and squeeze a region of it to a square.
+    """Decode a photo and resize a region of it to a square.
 
     Parameters
     ----------

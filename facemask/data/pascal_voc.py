@@ -1,4 +1,4 @@
-"""Faces marked in scenes: PASCAL VOC, an XML file a photo with a labelled box a face."""
+"""PASCAL VOC annotations: an XML file a photo with a labelled box a face."""
 
 import collections
 import itertools
@@ -19,7 +19,7 @@ def parse(xml: bytes) -> list[tuple[str, Box]]:
     Raises
     ------
     UserError
-        If it is not such a file; the message is the reason.
+        If it is not a PASCAL VOC annotation; the message is the reason.
     """
     try:
         objects = ElementTree.fromstring(xml).findall("object")

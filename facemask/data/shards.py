@@ -1,8 +1,7 @@
-"""Large arrays on disk: for each split one array with a row a photo, and one table that says which.
+"""Arrays on disk: for each split an array with a row a face, and a table with the same rows.
 
-A folder of shards holds `SPLIT.npy` and `SPLIT.csv`; a folder of features holds `SPLIT.npy` with
-the same rows. An external test set is a split of its own name. Arrays are memory-mapped,
-so what a stage needs of memory does not grow with them.
+A folder of shards holds `SPLIT.npy` and `SPLIT.csv`; a folder of features holds `SPLIT.npy` with the same rows. An
+external test set is a split of its own name. Arrays are memory-mapped: the memory of a stage does not grow with them.
 """
 
 from collections.abc import Iterable
@@ -27,15 +26,15 @@ def names(folder: Path) -> list[str]:
 
 
 def held_out(folder: Path) -> list[str]:
-    """The splits that no training sees: test, then the external test sets."""
+    """The held-out test splits: test, then the external test sets."""
     return [name for name in names(folder) if name not in ("train", "validation")]
 
 
 def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]) -> None:
-    """Write a split's array from parts of it, each a number of rows, in order."""
+    """Write a split's array from parts of several rows, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    # Written, not memory-mapped: there a full disk would kill the process without a word.
+    # Written, not memory-mapped: with a memory map, a full disk would kill the process without a message.
     with (folder / f"{split}.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
@@ -48,13 +47,13 @@ def array(folder: Path, split: str) -> np.memmap:
     Raises
     ------
     UserError
-        If the file is no whole array of numbers.
+        If the file is not a complete array of numbers.
     """
     file = folder / f"{split}.npy"
     try:
         return np.load(file, mmap_mode="r")
     except (ValueError, EOFError):
-        raise UserError(f"{file} is no whole array of numbers; make it again with: dvc repro") from None
+        raise UserError(f"{file} is not a complete array of numbers; make it again with: dvc repro") from None
 
 
 def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
@@ -63,7 +62,7 @@ def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
 
 
 def rows(folder: Path, split: str) -> pd.DataFrame:
-    """A split's table: dataset, member, label, group, copy (0 for the face itself)."""
+    """A split's table: dataset, member, label, group, copy (0 for the face itself, else the augmented sample)."""
     return read_csv(folder / f"{split}.csv")
 
 
@@ -73,7 +72,7 @@ def labels(folder: Path, split: str, classes: list[str]) -> np.ndarray:
 
 
 def read_labels(file: Path) -> list[str]:
-    """The classes in the order of the model's outputs, a line each.
+    """Read the classes, a line each, in the order of the model's outputs.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Run a network over many images."""
+"""Inference on many images."""

@@ -1,4 +1,4 @@
-"""Run a network with Keras, on a GPU if there is one: other last bits than LiteRT's, equal to about 1e-5."""
+"""Inference with Keras, on a GPU if there is one; equal to LiteRT to about 1e-5."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ BATCH = 256
 
 
 def run(network: "keras.Model", inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
-    """The network's output for all rows of inputs, some rows at a time, in order."""
+    """The network's outputs for all rows of inputs, in batches, in order."""
     starts = range(0, len(inputs), BATCH)
     for start in counted(starts, title, len(starts), "batches"):
         yield network.predict_on_batch(inputs[start : start + BATCH])

@@ -1,4 +1,4 @@
-"""TensorFlow Lite: conversion, and inference on many photos at once without TensorFlow."""
+"""LiteRT (TensorFlow Lite): conversion, and inference without TensorFlow."""
 
 import io
 import queue
@@ -24,14 +24,14 @@ MAX_LABELS_BYTES = 2**20
 
 
 def freeze(model: "keras.Model") -> "ConcreteFunction":
-    """A Keras model as one graph for a single row, its weights constants, from which every variant is converted."""
+    """Freeze a Keras model: a graph for one row with weights as constants, from which all variants are converted."""
     with silenced():
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.as_dtype(model.inputs[0].dtype))
         function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature])
-        # Without this, the converter leaves variables as resources, which int8 cannot measure.
+        # Otherwise the converter keeps variables as resources, which cannot be calibrated for int8.
         return convert_variables_to_constants_v2(function.get_concrete_function())
 
 
@@ -41,9 +41,9 @@ def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | 
     Parameters
     ----------
     variant : str
-        float32; float16: weights of half the size; int8: weights and arithmetic in 8 bits.
+        float32; float16: weights in float16; int8: weights and activations in int8.
     calibration : ndarray (n, height, width, 3), uint8, optional
-        Photos on which int8 measures the range of every tensor.
+        Representative photos, for the ranges of int8.
     """
     with silenced():
         import tensorflow as tf
@@ -59,7 +59,7 @@ def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | 
 
 
 def with_labels(model: bytes, labels: bytes) -> bytes:
-    """A .tflite model with labels.txt behind it, where TFLite's metadata has it: any zip program opens the file."""
+    """A .tflite model with labels.txt appended as a zip, as TFLite metadata does: any zip program can read it."""
     content = io.BytesIO(model)
     with zipfile.ZipFile(content, "a") as archive:
         archive.writestr(zipfile.ZipInfo(LABELS, EARLIEST_ZIP_DATE), labels)
@@ -67,7 +67,7 @@ def with_labels(model: bytes, labels: bytes) -> bytes:
 
 
 def packed_labels(model: bytes) -> bytes | None:
-    """What `with_labels` put behind a model, or None where there is nothing of it."""
+    """The labels that `with_labels` appended to a model, or None."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(LABELS) as file:
             return file.read(MAX_LABELS_BYTES)
@@ -76,17 +76,17 @@ def packed_labels(model: bytes) -> bytes | None:
 
 
 class Runner:
-    """A model on one thread, a row at a time: that fits the cache best, and no row's bits depend on its neighbours.
+    """An interpreter on one thread, a row at a time: fast in the cache, and independent of how rows are batched.
 
     Attributes
     ----------
     takes, gives : (shape, dtype)
-        Of its only input and output.
+        Of the input and the output.
 
     Raises
     ------
     ValueError
-        If it is no .tflite model of one input and one output.
+        If it is not a .tflite model with one input and one output.
     """
 
     def __init__(self, model: bytes):
@@ -100,7 +100,7 @@ class Runner:
         self.takes, self.gives = ((tuple(map(int, end["shape"])), np.dtype(end["dtype"])) for end in (entry, exit_))
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """The outputs (n, ...) for the rows (n, ...) of an input."""
+        """The outputs (n, ...) for inputs (n, ...)."""
         shape, dtype = self.gives
         outputs = np.empty((len(rows), *shape[1:]), dtype)
         for row, output in zip(rows, outputs, strict=True):

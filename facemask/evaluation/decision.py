@@ -1,4 +1,4 @@
-"""From probabilities to a class, in the pipeline and in the predictor."""
+"""The decision rule, from probabilities to a class: threshold and temperature."""
 
 from decimal import ROUND_FLOOR, Decimal
 
@@ -10,8 +10,8 @@ from facemask.core.files import DECIMALS
 def decide(probabilities: np.ndarray, classes: list[str], label: str, threshold: float | None) -> np.ndarray:
     """The class of every row of probabilities (n, classes), as indices (n,).
 
-    Without a threshold it is the likeliest. With one it is `label` wherever that has at least this
-    probability, and the likeliest of the others elsewhere.
+    Without a threshold it is the argmax. With one it is `label` where its probability is at least the threshold, else
+    the argmax of the other classes.
     """
     if threshold is None:
         return probabilities.argmax(axis=1)
@@ -21,29 +21,28 @@ def decide(probabilities: np.ndarray, classes: list[str], label: str, threshold:
 
 
 def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:
-    """The largest threshold of `DECIMALS` places at which at least this share of the positives is found.
+    """The largest threshold of `DECIMALS` decimals with at least this recall.
 
     Parameters
     ----------
     labels : ndarray (n,), bool
-        At least one is true.
+        Whether a row is positive; at least one is.
     probabilities : ndarray (n,), float
-        Of being true.
+        Of being positive.
     recall : float
-        Above 0, up to 1.
+        The fraction of positives at or above the threshold, 0 < recall <= 1.
     """
-    found = np.sort(probabilities[labels])[::-1]
-    least = Decimal(float(found[int(np.ceil(recall * len(found))) - 1]))
+    positives = np.sort(probabilities[labels])[::-1]
+    least = Decimal(float(positives[int(np.ceil(recall * len(positives))) - 1]))
     return float(least.quantize(Decimal(10) ** -DECIMALS, ROUND_FLOOR))
 
 
 def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """By what the logits must be divided for the probabilities to mean what they say.
+    """Temperature scaling (C. Guo et al., "On calibration of modern neural networks", ICML 2017).
 
-    It has the least cross-entropy on data that was not trained on (C. Guo et al., "On calibration of
-    modern neural networks", ICML 2017). Where nothing is wrong there, the least would be at 0; so the
-    targets are not 0 and 1, but what so many photos can support (after J. Platt, "Probabilistic
-    outputs for support vector machines", 1999).
+    Returns the temperature, by which the logits are divided, with the least cross-entropy on held-out data. If all
+    predictions there are right, it would tend to 0; so the targets are smoothed as in Platt scaling (J. Platt,
+    "Probabilistic outputs for support vector machines", 1999).
 
     Parameters
     ----------
@@ -54,9 +53,9 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     from scipy.special import log_softmax
 
     photos, classes = probabilities.shape
-    sure = (photos + 1) / (photos + 2)
-    targets = np.full((photos, classes), (1 - sure) / (classes - 1))
-    targets[np.arange(photos), labels] = sure
+    positive = (photos + 1) / (photos + 2)
+    targets = np.full((photos, classes), (1 - positive) / (classes - 1))
+    targets[np.arange(photos), labels] = positive
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
     def loss(exponent: float) -> float:

@@ -1,4 +1,4 @@
-"""The pictures people look at before they read a number. Each function writes one PNG."""
+"""Figures. Each function writes one PNG."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def glyphs() -> frozenset[int]:
 
 
 def legible(text: str) -> str:
-    """A name with what the font lacks, such as Chinese, in Latin letters: no font that has all is on every machine."""
+    """A name in characters that the font has; others, such as Chinese, are transliterated."""
     return "".join(one if ord(one) in glyphs() else unidecode(one) or f"U+{ord(one):04X}" for one in text).strip()
 
 
@@ -52,13 +52,13 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def curves(history: pd.DataFrame, path: Path) -> None:
-    """Loss and accuracy of training and validation over the epochs; the kept epoch is marked."""
+    """Learning curves: loss and accuracy of training and validation by epoch; the best epoch is marked."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     best = history.epoch[history.val_loss.idxmin()]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(history.epoch, history[name], label="training", color=COLOURS[0])
         axes.plot(history.epoch, history[f"val_{name}"], label="validation", color=COLOURS[1])
-        axes.axvline(best, color="#888888", linestyle=":", label=f"kept: epoch {best}")
+        axes.axvline(best, color="#888888", linestyle=":", label=f"best epoch: {best}")
         axes.set(title=name, xlabel="epoch")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -66,7 +66,7 @@ def curves(history: pd.DataFrame, path: Path) -> None:
 
 
 def confusion_matrix(table: pd.DataFrame, split: str, path: Path) -> None:
-    """Counts of `metrics.confusion_matrix`, coloured by the fraction of each true class."""
+    """Confusion matrix, of `metrics.confusion_matrix`, coloured by the fraction of each true class."""
     classes = table.label.unique()
     counts = table.photos.to_numpy().reshape(len(classes), -1)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -87,12 +87,12 @@ def confusion_matrix(table: pd.DataFrame, split: str, path: Path) -> None:
 
 
 def roc(curves: pd.DataFrame, areas: Mapping[str, float], split: str, path: Path) -> None:
-    """ROC of every class against the rest, of `metrics.roc`, with the area under it."""
+    """ROC curve of every class against the rest, of `metrics.roc`, with the area under it."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for label, curve in curves.groupby("class"):
-        area = f"{legible(label)}  (area {areas[label]:.4f})"
-        axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=area)
+        name = f"{legible(label)}  (AUC {areas[label]:.4f})"
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=name)
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {legible(split)}")
     axes.legend(loc="lower right")
@@ -100,21 +100,21 @@ def roc(curves: pd.DataFrame, areas: Mapping[str, float], split: str, path: Path
 
 
 def precision_recall(curves: pd.DataFrame, averages: Mapping[str, float], split: str, path: Path) -> None:
-    """Precision over recall of every class against the rest, of `metrics.precision_recall`, with its average."""
+    """Precision-recall curve of every class against the rest, of `metrics.precision_recall`, with average precision."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
     for label, curve in curves.groupby("class"):
-        axes.plot(curve.recall, curve.precision, label=f"{legible(label)}  (average {averages[label]:.4f})")
-    axes.set(xlabel="recall", ylabel="precision", title=f"precision and recall, {legible(split)}", ylim=(0, 1.03))
+        axes.plot(curve.recall, curve.precision, label=f"{legible(label)}  (AP {averages[label]:.4f})")
+    axes.set(xlabel="recall", ylabel="precision", title=f"precision-recall, {legible(split)}", ylim=(0, 1.03))
     axes.legend(loc="lower left")
     save(figure, path)
 
 
 def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
-    """How often the model is right by how sure it is; a dot's area is its number of photos."""
+    """Reliability diagram, of `metrics.reliability`: accuracy by confidence; a dot's area is its number of photos."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":", label="what it says is what it gets")
+    axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":", label="perfectly calibrated")
     axes.plot(table.confidence, table.accuracy, color=COLOURS[0], linewidth=1)
     axes.scatter(table.confidence, table.accuracy, s=300 * table.photos / table.photos.max() + 8, color=COLOURS[0])
     for bin_ in table.itertuples():
@@ -125,7 +125,7 @@ def reliability(table: pd.DataFrame, split: str, path: Path) -> None:
     axes.set(
         xlabel="confidence",
         ylabel="accuracy",
-        title=f"reliability, {legible(split)}",
+        title=f"reliability diagram, {legible(split)}",
         xlim=(left, 1.03),
         ylim=(-0.05, 1.05),
     )
@@ -151,30 +151,30 @@ def predictions_grid(
     title: str,
     path: Path,
 ) -> None:
-    """Photos with their true and predicted labels; what is wrong is red."""
+    """Photos with their true and predicted labels; errors are red."""
     columns = 5
     lines = max(1, -(-len(photos) // columns))
     figure = Figure(figsize=(1.9 * columns, 2.3 * lines + 0.4), layout="constrained")
     figure.suptitle(legible(title), x=0.01, ha="left", fontsize=11)
     cells = figure.subplots(lines, columns, squeeze=False).flat
-    for photo, true, guess, share in zip(photos, labels, predicted, confidence, strict=True):
+    for photo, true, guess, probability in zip(photos, labels, predicted, confidence, strict=True):
         tone = RIGHT if true == guess else WRONG
-        show(next(cells), photo, f"{guess}  {share:.0%}\ntrue: {true}", tone)
+        show(next(cells), photo, f"{guess}  {probability:.0%}\ntrue: {true}", tone)
     for rest in cells:
         rest.set_axis_off()
     save(figure, path)
 
 
-def contact_sheet(originals: np.ndarray, copies: np.ndarray, path: Path) -> None:
-    """Each original (n, h, w, 3) with its augmented copies (n, m, h, w, 3) beside it."""
-    count, versions = copies.shape[:2]
+def contact_sheet(originals: np.ndarray, samples: np.ndarray, path: Path) -> None:
+    """Each original (n, h, w, 3) with its augmented samples (n, m, h, w, 3) beside it."""
+    count, versions = samples.shape[:2]
     figure = Figure(figsize=(versions + 1, count + 0.3), layout="constrained")
     grid = figure.subplots(count, versions + 1, squeeze=False)
-    for row, original, altered in zip(grid, originals, copies, strict=True):
-        for axes, photo in zip(row, (original, *altered), strict=True):
+    for row, original, augmented in zip(grid, originals, samples, strict=True):
+        for axes, photo in zip(row, (original, *augmented), strict=True):
             show(axes, photo)
-    grid[0, 0].set_title("photo", fontsize=9)
-    grid[0, 1].set_title("augmented copies", fontsize=9)
+    grid[0, 0].set_title("original", fontsize=9)
+    grid[0, 1].set_title("augmented samples", fontsize=9)
     save(figure, path)
 
 
@@ -199,8 +199,8 @@ def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path
     save(figure, path)
 
 
-def trade(table: pd.DataFrame, interval: str, path: Path) -> None:
-    """Accuracy with its interval beside size, a line a model; those that nothing beats in both stand out.
+def accuracy_and_size(table: pd.DataFrame, interval: str, path: Path) -> None:
+    """Accuracy with its interval beside size, a row a model; those on the Pareto front stand out.
 
     Parameters
     ----------
@@ -213,8 +213,8 @@ def trade(table: pd.DataFrame, interval: str, path: Path) -> None:
     scores, sizes = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     table = table.sort_values(["megabytes", "accuracy"], ascending=[False, True], ignore_index=True)
     for front, colour, label in (
-        (True, COLOURS[1], "no other is as small and as accurate"),
-        (False, COLOURS[0], "another is"),
+        (True, COLOURS[1], "on the Pareto front"),
+        (False, COLOURS[0], "not on it"),
     ):
         part = table[table.front == front]
         reach = [part.accuracy - part.low, part.high - part.accuracy]

@@ -1,4 +1,4 @@
-"""When a model is good enough: to be exported, to become the champion, to be merged."""
+"""Quality gates: which models may be exported, promoted to champion, or merged."""
 
 import io
 from typing import NamedTuple
@@ -13,7 +13,7 @@ GATED = ("accuracy", "balanced_accuracy")
 
 
 def check_export(variants: pd.DataFrame, allowed: float) -> None:
-    """Refuse a model of which an exported variant lost too much test accuracy.
+    """Refuse a model if an exported variant lost too much test accuracy.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def check_export(variants: pd.DataFrame, allowed: float) -> None:
 
 
 class Evaluated(NamedTuple):
-    """What a model reached on the test split, and which split that is.
+    """A model's scores on the test split, and which split that is.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Evaluated(NamedTuple):
 
 
 def evaluated(split: str, scores: str, report: str) -> Evaluated:
-    """What the CSV of `metrics.scores_table` and of `metrics.class_table` say of the test split."""
+    """The scores on the test split, from the CSV of `metrics.scores_table` and `metrics.class_table`."""
     scores_table, classes = (read_csv(io.StringIO(text)).query("test_set == 'test'") for text in (scores, report))
     return Evaluated(split, int(classes.photos.sum()), scores_table.set_index("score"))
 
@@ -58,14 +58,14 @@ def evaluated(split: str, scores: str, report: str) -> Evaluated:
 def least(before: Evaluated, score: str) -> float:
     """The lower end of a score's interval.
 
-    Where nothing is wrong there is nothing to bootstrap; then it is 1 - 3 / n (J. Hanley, A. Lippman-Hand, "If nothing
-    goes wrong, is everything all right?", JAMA 1983).
+    Without errors a bootstrap interval has no width; then the rule of three applies, 1 - 3 / n (J. Hanley,
+    A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983).
     """
     return min(float(before.scores.low[score]), 1 - 3 / before.photos)
 
 
 def worse(now: Evaluated, before: Evaluated) -> list[str]:
-    """In words, every score that is below the interval of what it was before.
+    """The scores that are below the interval of what they were before, a message each.
 
     A fixed difference would be two photos of a small test split and forty of a large one.
 

@@ -1,4 +1,4 @@
-"""Markdown, as the model card, the study and the comment on a pull request show it."""
+"""Markdown tables, for the model card, the study and the comment on a pull request."""
 
 import math
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ def table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as the text of a cell."""
+    """A value as text for a cell."""
     return " ".join(str(value).replace("|", r"\|").split())
 
 
 def with_interval(value: str, low: float, high: float) -> str:
-    """A score with the ends of its interval; alone if these are NaN."""
+    """A score with its interval; without, if the ends of that are NaN."""
     return value if math.isnan(low) else f"{value} ({low:.4f} to {high:.4f})"

@@ -1,4 +1,4 @@
-"""What a classifier's probabilities are worth, for any number of classes."""
+"""Metrics of a classifier, for any number of classes."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ SCORES = (
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Reliability diagram: how often the argmax class is right, by its probability.
+    """Reliability diagram: accuracy of the argmax class by its probability.
 
     Columns confidence, accuracy (means) and photos of each of `BINS` equally wide bins that is not empty.
     """
@@ -27,7 +27,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 
 
 def calibration_error(table: pd.DataFrame) -> float:
-    """Expected calibration error of a reliability diagram: mean distance of confidence and accuracy over the photos."""
+    """Expected calibration error: mean difference of confidence and accuracy in a reliability diagram, by photos."""
     return float(np.average((table.confidence - table.accuracy).abs(), weights=table.photos))
 
 
@@ -71,18 +71,18 @@ def precision_recall(labels: np.ndarray, probabilities: np.ndarray, classes: lis
 
 
 def one_against_rest(labels: np.ndarray, classes: list[str]) -> list[tuple[int, str]]:
-    """The classes, with their indices, that some of the labels (n,) are and some are not."""
+    """The classes, with their indices, that some but not all of the labels (n,) are."""
     return [(index, label) for index, label in enumerate(classes) if 0 < (labels == index).sum() < len(labels)]
 
 
 def by_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Precision, recall, F1 and photos (..., classes) of confusion matrices (..., true, predicted); 0 for 0 / 0."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    photos, guesses = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    photos, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
     return {
-        "precision": right / np.maximum(guesses, 1),
+        "precision": right / np.maximum(predicted, 1),
         "recall": right / np.maximum(photos, 1),
-        "f1": 2 * right / np.maximum(photos + guesses, 1),
+        "f1": 2 * right / np.maximum(photos + predicted, 1),
         "photos": photos,
     }
 
@@ -101,10 +101,10 @@ def summary(confusion: np.ndarray) -> dict[str, np.ndarray]:
 def intervals(
     labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, classes: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Bootstrap intervals, at the level `CONFIDENCE`, of what `summary` gives.
+    """Cluster bootstrap: intervals at the level `CONFIDENCE` of the scores in `summary`.
 
-    Whole groups are drawn, since near-duplicates are one observation (B. Efron, R. Tibshirani, "An
-    introduction to the bootstrap", 1993; groups: C. Field, A. Welsh, "Bootstrapping clustered data", 2007).
+    Whole groups are resampled, since near-duplicates are one observation (B. Efron, R. Tibshirani, "An introduction to
+    the bootstrap", 1993; C. Field, A. Welsh, "Bootstrapping clustered data", 2007).
 
     Parameters
     ----------
@@ -121,11 +121,11 @@ def intervals(
                 .reshape(-1, classes, classes))
         for _ in range(ROUNDS // ROUNDS_AT_ONCE)
     ]  # fmt: skip
-    drawn = {name: np.concatenate([one[name] for one in rounds]) for name in rounds[0]}
+    samples = {name: np.concatenate([one[name] for one in rounds]) for name in rounds[0]}
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     return {
         name: dict(zip(("low", "high"), map(float, np.quantile(values, ends)), strict=True))
-        for name, values in drawn.items()
+        for name, values in samples.items()
     }
 
 
@@ -137,7 +137,7 @@ def score(
     classes: list[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Everything that is said of a classifier on one set of photos.
+    """All scores of a classifier on one test set.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def score(
     -------
     dict
         photos, each of `SCORES` (ROC AUC and average precision only where two classes occur), `interval` (low and high
-        by score) and `per_class` (by class, what `report` gives).
+        by score) and `per_class` (the rows of `report`, by class).
     """
     from sklearn import metrics
 
@@ -190,7 +190,7 @@ def report(counts: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, cl
 
 
 def scores_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """What `score` gave for each test set, a row a score: columns test_set, score, value, low, high.
+    """The scores of each test set, as `score` returns them: columns test_set, score, value, low, high.
 
     low and high are missing where a score has no interval.
     """

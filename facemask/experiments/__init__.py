@@ -1,1 +1,1 @@
-"""Operations on experiments: DVC, MLflow, the study, promotion, differences, verification."""
+"""Experiments: DVC, MLflow, studies, promotion, differences, verification."""

@@ -1,7 +1,7 @@
-"""What this branch changes since it left another, as Markdown: python -m facemask.experiments.diff branch=BRANCH.
+"""What this branch changes compared with another, as Markdown: python -m facemask.experiments.diff branch=BRANCH.
 
-Ends with status 1 if the model is worse than promotion allows. In a pull request's comment,
-FIGURES_URL says where the host serves files of a commit: then figures that differ are shown side by side.
+Ends with status 1 if the model is worse than promotion allows. With FIGURES_URL, where the host serves the files of a
+commit, figures that differ are shown side by side.
 """
 
 import io
@@ -26,8 +26,8 @@ EXTERNAL = "metrics/external.json"
 def differences(kind: str, commit: str) -> list[tuple[str, str, Any, Any]]:
     """File, name, value before and value now of the `params` or `metrics` that differ between a commit and now.
 
-    A value that is on one side alone is None on the other. DVC gives them in no order; here scores of the test split
-    come first, in the order of `HEADLINES`, those of external test sets next.
+    A value that is missing on one side is None. DVC returns them unordered; here the scores of the test split come
+    first, in the order of `HEADLINES`, then those of external test sets.
     """
     files = json.loads(dvc(kind, "diff", "--json", commit))
 
@@ -52,7 +52,7 @@ def parameters(commit: str) -> str:
 
 
 def scores(table: str) -> dict[tuple[str, str], Any]:
-    """The rows of `metrics.scores_table`, given as CSV, by the file and the name of the headline that they explain."""
+    """The rows of `metrics.scores_table`, given as CSV, by file and name of the headline metric."""
     rows = read_csv(io.StringIO(table)).itertuples()
     return {
         (TEST, row.score) if row.test_set == "test" else (EXTERNAL, row.test_set): row
@@ -62,12 +62,12 @@ def scores(table: str) -> dict[tuple[str, str], Any]:
 
 
 def headlines(commit: str, comparable: bool) -> str:
-    """The table of headline metrics that differ in four places, with their intervals, and whether these overlap.
+    """The table of headline metrics that differ in four decimals, with their intervals, and whether these overlap.
 
     Parameters
     ----------
     comparable : bool
-        Whether both sides were scored on the same photos.
+        Whether both sides were evaluated on the same photos.
     """
     rows = []
     held = git("ls-tree", "--name-only", commit, SCORES)
@@ -75,16 +75,16 @@ def headlines(commit: str, comparable: bool) -> str:
     for file, name, old, new in differences("metrics", commit):
         change = "" if old is None or new is None else number(new - old, sign="+")
         one, other = before.get((file, name)), now.get((file, name))
-        words = overlap(one, other) if comparable and one and other else ""
+        overlapping = overlap(one, other) if comparable and one and other else ""
         label = f"{name}, balanced accuracy" if file == EXTERNAL else name.replace("_", " ")
-        row = [label, number(old, one), number(new, other), change, words]
+        row = [label, number(old, one), number(new, other), change, overlapping]
         if row[1] != row[2]:
             rows.append(row)
     return markdown.table(["metric", "before", "now", "change", f"{INTERVAL}s"], rows) if rows else "No metrics differ."
 
 
 def number(value: float | None, row: Any | None = None, sign: str = "") -> str:
-    """A headline with the interval of its row of scores, if it has one."""
+    """A metric with the interval in its row of scores, if it has one."""
     if value is None:
         return ""
     shown = f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign}.4f}"
@@ -92,14 +92,14 @@ def number(value: float | None, row: Any | None = None, sign: str = "") -> str:
 
 
 def overlap(before: Any, now: Any) -> str:
-    """In words, whether the intervals of two rows of scores overlap; nothing where one has none."""
+    """Whether the intervals of two rows of scores overlap, as text; empty where one has no interval."""
     if pd.isna(before.low) or pd.isna(now.low):
         return ""
     return "overlap" if before.low <= now.high and now.low <= before.high else "do not overlap"
 
 
 def figures(commit: str, url: str | None) -> str:
-    """The figures that differ from a commit's, side by side where there is a URL, and otherwise by name."""
+    """The figures that differ from a commit's: side by side if there is a URL, else their names."""
     names = git("diff", "--name-only", commit, "--", "metrics/*.png").split()
     if not names:
         return "No figures differ."
@@ -115,10 +115,10 @@ def main(branch: str) -> None:
     commit = git("merge-base", commit_of(branch), "HEAD")
     former, split = output(at(commit, "dvc.lock"), MANIFEST), output(Path("dvc.lock").read_text(), MANIFEST)
     now = gate.evaluated(split, Path(SCORES).read_text(), Path(REPORT).read_text())
-    fallen, verdict = [], "The model is not worse than is allowed."
+    fallen, verdict = [], "The model is not worse than allowed."
     try:
         if fallen := gate.worse(now, gate.evaluated(former, at(commit, SCORES), at(commit, REPORT))):
-            verdict = "\n".join(f"**Worse:** {words}." for words in fallen)
+            verdict = "\n".join(f"**Worse:** {reason}." for reason in fallen)
     except UserError as error:
         verdict = f"Not compared: {error}."
     tables = headlines(commit, split == former), parameters(commit)

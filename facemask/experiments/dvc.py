@@ -1,4 +1,4 @@
-"""DVC's experiments and commits, and what a commit's dvc.lock holds."""
+"""Git, DVC and its experiments, and the dvc.lock of a commit."""
 
 import re
 import subprocess
@@ -15,27 +15,27 @@ SCORES = "metrics/scores.csv"
 REPORT = "metrics/classification_report.csv"
 
 
-def git(*words: str) -> str:
+def git(*args: str) -> str:
     """What a Git command prints.
 
     Raises
     ------
     UserError
-        If it fails: its own words.
+        If it fails, with Git's own message.
     """
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", *args], capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(done.stderr.strip())
     return done.stdout.strip()
 
 
 def commit_of(revision: str) -> str:
-    """The commit that a branch, a tag, a hash or the name of a DVC experiment stands for.
+    """The commit of a branch, a tag, a hash or the name of a DVC experiment.
 
     Raises
     ------
     UserError
-        If it stands for none.
+        If there is none.
     """
     from dvc.repo import Repo
     from dvc.scm import RevError, resolve_rev
@@ -47,23 +47,23 @@ def commit_of(revision: str) -> str:
         raise UserError(f"there is no experiment or revision {revision}; dvc exp list shows the experiments") from None
 
 
-def dvc(*words: str) -> str:
-    """What a DVC command prints; its errors it says itself.
+def dvc(*args: str) -> str:
+    """What a DVC command prints on standard output; its errors go to standard error.
 
     Raises
     ------
     UserError
         If it fails.
     """
-    command = [sys.executable, "-m", "dvc", *words]
+    command = [sys.executable, "-m", "dvc", *args]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise UserError(f"dvc {' '.join(words[:2])} ended with status {done.returncode}")
+        raise UserError(f"dvc {' '.join(args[:2])} ended with status {done.returncode}")
     return done.stdout.strip()
 
 
 def at(commit: str, file: str) -> str:
-    """What a file that Git holds says in a commit.
+    """The content of a file in a commit.
 
     Raises
     ------
@@ -74,60 +74,61 @@ def at(commit: str, file: str) -> str:
 
 
 def names() -> list[str]:
-    """The experiments that stand on the checked-out commit."""
+    """The names of the experiments on the checked-out commit."""
     return dvc("exp", "list", "--name-only").split()
 
 
 def run(name: str, changes: Sequence[str]) -> str | None:
-    """Run an experiment in a temporary copy of the commit, apart from all others; None, or why it failed.
+    """Run an experiment in a temporary copy of the commit; return None, or why it failed.
 
     Parameters
     ----------
     changes : sequence of str
-        As `dvc exp run -S` takes them: lr=1e-4.
+        As for `dvc exp run -S`: lr=1e-4.
     """
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
     for change in changes:
         command += ["--set-param", change]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        said = []
+        lines = []
         for line in process.stdout:
             print(line, end="", flush=True)
-            said.append(line.strip())
+            lines.append(line.strip())
     if process.returncode == 0:
         return None
-    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")] or said[-1:] or ["no words"]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    errors = errors or lines[-1:] or ["no output"]
     stage = re.search(r"failed to reproduce '(\w+)'", errors[0])
-    words = [line for line in said if stage and line.startswith(f"{stage[1]}: ")]
-    return (words or errors)[-1]
+    reasons = [line for line in lines if stage and line.startswith(f"{stage[1]}: ")]
+    return (reasons or errors)[-1]
 
 
 def output(lock: str, path: str) -> str:
-    """The md5 that a dvc.lock holds for an output.
+    """The md5 of an output in a dvc.lock.
 
     Raises
     ------
     UserError
-        If it holds none.
+        If it has none.
     """
     for stage in yaml.safe_load(lock)["stages"].values():
         for out in stage.get("outs", []):
             if out["path"] == path:
                 return out["md5"]
-    raise UserError(f"dvc.lock knows no {path}; run: dvc repro")
+    raise UserError(f"dvc.lock has no {path}; run: dvc repro")
 
 
 def check_whole(lock: str, path: str) -> None:
-    """Refuse a dvc.lock in which an output was made of others than those that it holds.
+    """Refuse a dvc.lock in which an output was made from other inputs than the outputs in it.
 
     Raises
     ------
     UserError
-        Naming the one that was made anew.
+        Naming the input that differs.
     """
     stages = yaml.safe_load(lock)["stages"].values()
     made = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
     maker = next(stage for stage in stages if path in [out["path"] for out in stage.get("outs", [])])
     for used in maker["deps"]:
         if made.get(used["path"], used.get("md5")) != used.get("md5"):
-            raise UserError(f"dvc.lock holds another {used['path']} than {path} was made of; run dvc repro, and commit")
+            raise UserError(f"dvc.lock has another {used['path']} than {path} was made from; run dvc repro, and commit")

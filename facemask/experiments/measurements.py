@@ -1,4 +1,4 @@
-"""What no output may hold, since it is never the same twice: how long something took, kept beside the checkout."""
+"""Measured times, which differ every time: kept outside of the outputs, in a file at the root of the checkout."""
 
 import contextlib
 import csv
@@ -10,15 +10,15 @@ FILE = "measurements.csv"
 
 
 def note(content: bytes, **values: float) -> None:
-    """Remember values about a file's content, such as the seconds in which it was made."""
+    """Store values about the content of a file, such as the seconds that it took to make."""
     digest = hashlib.sha256(content).hexdigest()
-    # A result that is written must not be lost for a time that cannot be.
+    # A stage must not fail because a time cannot be stored.
     with contextlib.suppress(OSError), (root() / FILE).open("a", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows((digest, name, f"{value:.6g}") for name, value in values.items())
 
 
 def of(content: bytes) -> dict[str, float]:
-    """The last values that were noted about a file's content; none if it was made elsewhere."""
+    """The last values stored about the content of a file; none if it was made on another machine."""
     digest = hashlib.sha256(content).hexdigest()
     try:
         with (root() / FILE).open(encoding="utf-8", newline="") as file:

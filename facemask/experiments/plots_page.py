@@ -1,7 +1,7 @@
-"""Let `dvc plots` show charts without the internet: python -m facemask.experiments.plots_page.
+"""Let `dvc plots` show charts offline: python -m facemask.experiments.plots_page.
 
-DVC's own page loads Vega from a content delivery network. This writes another page into .dvc/tmp, with Vega inlined
-from the package vl-convert, and names it in .dvc/config.local; neither file is committed.
+DVC's page loads Vega from a CDN. This writes a template into .dvc/tmp with Vega inlined from the package vl-convert,
+and sets it in .dvc/config.local; neither file is committed.
 """
 
 import json
@@ -13,7 +13,7 @@ from facemask.evaluation.figures import COLOURS
 from facemask.experiments.dvc import dvc
 
 PAGE = Path(".dvc/tmp/plots.html")
-VEGA_LITE = "5.20"  # of the major version that DVC's templates are written for
+VEGA_LITE = "5.20"  # the major version of DVC's templates
 CONFIG = {
     "view": {"stroke": None},
     "range": {"category": COLOURS},
@@ -49,12 +49,12 @@ main img { max-width: 45vw; }
 
 
 def page() -> str:
-    """The page as DVC fills it in, with Vega and the theme of the project's figures."""
+    """The template that DVC fills in, with Vega and the theme of the project's figures."""
     from vl_convert import javascript_bundle
 
     theme = json.dumps({"config": CONFIG, "actions": {"source": False, "compiled": False, "editor": False}})
     bundle = javascript_bundle(f"window.vegaEmbed = (element, spec) => vegaEmbed(element, spec, {theme});", VEGA_LITE)
-    # Within a script element, HTML reads on for its end.
+    # </script would end the script element.
     return HTML.replace("BUNDLE", bundle.replace("</script", r"<\/script"))
 
 

@@ -1,7 +1,7 @@
 """Write a preset into params.yaml: python -m facemask.experiments.preset name=kaggle-7553.
 
-A preset holds only what differs from params.yaml, and may name another that it `extends`. Sections are merged key by
-key; what users name themselves, `datasets` and `survey.classes`, is replaced whole. Comments of params.yaml stay.
+A preset holds only what differs from params.yaml, and may extend another one (`extends`). Sections are merged key by
+key; those with keys of the user's choice, `datasets` and `survey.classes`, are replaced. Comments of params.yaml stay.
 """
 
 from io import StringIO
@@ -19,7 +19,7 @@ NAMED_BY_USERS = {"datasets", "classes"}
 
 
 def reader() -> YAML:
-    """A YAML reader and writer that keeps comments and style."""
+    """A YAML reader and writer that preserves comments and style."""
     yaml = YAML()
     yaml.width = 120
     yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
@@ -27,7 +27,7 @@ def reader() -> YAML:
 
 
 def load(name: str, folder: Path = FOLDER) -> dict[str, Any]:
-    """A preset's values, those of the preset that it extends beneath them.
+    """The values of a preset, merged over those of the preset that it extends.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def load(name: str, folder: Path = FOLDER) -> dict[str, Any]:
 
 
 def merge(tree: Any, changes: dict[str, Any]) -> Any:
-    """Put changed values into a params tree, in place; returns it."""
+    """Merge changed values into a params tree, in place; return it."""
     for key, value in changes.items():
         if isinstance(tree.get(key), dict) and isinstance(value, dict) and key not in NAMED_BY_USERS:
             merge(tree[key], value)
@@ -58,7 +58,7 @@ def main(name: str) -> None:
     yaml = reader()
     yaml.dump(merge(yaml.load(file), load(name)), text)
     write_text(file, text.getvalue())
-    print(f"params.yaml: {name}; git checkout params.yaml begins again")
+    print(f"params.yaml: {name}; to undo: git checkout params.yaml")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Pretrain a small MobileNetV2 on synthetic faces: what `weights: synthetic` begins with.
+"""Pretrain a small MobileNetV2 on synthetic faces: the weights of `weights: synthetic`.
 
-It learns to tell what a face shows: pose, features, colours, and which parts a patch covers. The faces are drawn
-as the demo's are, from other seeds, and none wears a mask: the network sees neither a mask nor a label. Three in four
-have a patch of any colour and size somewhere between forehead and chin, so that the features hold where something
-lies on a face; what a mask looks like and how it is worn is left to the head.
+Multi-output regression of what a face shows: pose, features, colours, and which parts a patch covers. The faces have
+other seeds than the demo's, and none wears a mask: the network sees neither masks nor labels. Three in four have a
+patch of any colour and size between forehead and chin, so that the features are robust to occlusion; only the head is
+trained on masks.
 
 Users need not run it: the files that it writes are in Git. They were made by `make pretrain`, that is
 `python -m facemask.experiments.pretrain weights=facemask/networks/synthetic.weights.h5
@@ -28,10 +28,10 @@ from facemask.networks import fine_tuning
 if TYPE_CHECKING:
     import keras
 
-SEED = 11  # the demo draws its faces from seeds 0, 1 and 2
+SEED = 11  # the demo's faces have seeds 0, 1 and 2
 THREADS = 2
 FACES, HELD_OUT = 8000, 800
-DRAWN_SIZE = 96
+FACE_SIZE = 96
 NETWORK = {"model": "mobilenet_v2", "alpha": 0.35, "image_size": 64, "weights": "none"}
 EPOCHS, BATCH, LEARNING_RATE = 8, 32, 0.003
 
@@ -48,7 +48,7 @@ ATTRIBUTES = (
 
 
 def describe(person: synthetic.Person, patch: synthetic.Patch | None) -> np.ndarray:
-    """What there is to tell, float32 (attributes,), in the order of `ATTRIBUTES`; NaN for a patch that is not there."""
+    """The target attributes, float32 (attributes,), in the order of `ATTRIBUTES`; NaN for the colour of no patch."""
     colours = (channel for name in COLOURS for channel in getattr(person, name))
     covered = (
         patch is not None and patch.left < x < patch.right and patch.top < y < patch.bottom for x, y in PLACES.values()
@@ -58,22 +58,22 @@ def describe(person: synthetic.Person, patch: synthetic.Patch | None) -> np.ndar
 
 
 def draw(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """A face without a mask, uint8 (side, side, 3), and its description; every fourth has no patch."""
+    """A face without a mask, uint8 (side, side, 3), and its attributes; every fourth has no patch."""
     rng = np.random.default_rng([SEED, number])
     person = synthetic.Person.sample(rng)
     patch = synthetic.Patch.sample(rng) if number % 4 else None
-    face = synthetic.draw_person(person, rng, "without_mask", DRAWN_SIZE, patch)
+    face = synthetic.draw_person(person, rng, "without_mask", FACE_SIZE, patch)
     return images.resize(face, NETWORK["image_size"]), describe(person, patch)
 
 
 def standardised(descriptions: np.ndarray) -> np.ndarray:
-    """Descriptions with mean 0 and deviation 1 in each attribute; 0 where there is nothing to tell."""
+    """Attributes standardised to mean 0 and standard deviation 1; 0 for NaN."""
     scaled = (descriptions - np.nanmean(descriptions, axis=0)) / np.nanstd(descriptions, axis=0)
     return np.nan_to_num(scaled)
 
 
 def fit(backbone: "keras.Model", pixels: np.ndarray, targets: np.ndarray) -> "keras.Model":
-    """Train a backbone, in place, under one linear head a target; returns both together."""
+    """Train a backbone, in place, with a linear output a target; return both as one model."""
     import keras
 
     outputs = keras.layers.Dense(targets.shape[1], name="attributes")(backbone.output)
@@ -85,7 +85,7 @@ def fit(backbone: "keras.Model", pixels: np.ndarray, targets: np.ndarray) -> "ke
 
 
 def save_half(backbone: "keras.Model", path: Path) -> None:
-    """Save weights as float16, half as large; Keras reads them into float32 exactly."""
+    """Save weights as float16, half the size; Keras loads them as float32."""
     import keras
 
     policy = keras.config.dtype_policy()
@@ -102,8 +102,8 @@ def save_half(backbone: "keras.Model", path: Path) -> None:
 def main(weights: Path, record: Path) -> None:
     prepare_tensorflow(SEED, THREADS)
     work = (joblib.delayed(draw)(number) for number in range(FACES))
-    drawn = joblib.Parallel(n_jobs=parallel.cores(), batch_size=16, return_as="generator")(work)
-    pixels, descriptions = map(np.stack, zip(*tqdm(drawn, "draw", FACES, unit="face", disable=None), strict=True))
+    faces = joblib.Parallel(n_jobs=parallel.cores(), batch_size=16, return_as="generator")(work)
+    pixels, descriptions = map(np.stack, zip(*tqdm(faces, "draw", FACES, unit="face", disable=None), strict=True))
     targets = standardised(descriptions)
     backbone = networks.build_backbone(**NETWORK)
     model = fit(backbone, pixels[HELD_OUT:], targets[HELD_OUT:])
@@ -123,7 +123,7 @@ def main(weights: Path, record: Path) -> None:
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         },
     )
-    print(f"{weights}: mean R2 of {len(explained)} attributes on {HELD_OUT} faces kept apart: {explained.mean():.3f}")
+    print(f"{weights}: mean R2 of {len(explained)} attributes on {HELD_OUT} held-out faces: {explained.mean():.3f}")
 
 
 if __name__ == "__main__":

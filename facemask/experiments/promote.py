@@ -1,9 +1,8 @@
 """Make the model of an experiment the champion: python -m facemask.experiments.promote revision=EXPERIMENT.
 
-`champion` is the alias in MLflow's registry that whoever serves the model follows. It moves only here, and only to a
-model that was exported within its limits, that is not worse than the present champion on the same test split, and that
-a committed dvc.lock can make again. With instead_of=VERSION, the present champion's,
-it moves whatever that reached.
+`champion` is the alias in MLflow's registry by which a model is served. It is set only here, and only to a model that
+was exported within its limits, is not worse than the current champion on the same test split, and can be reproduced
+from a committed dvc.lock. With instead_of=VERSION, that of the current champion, scores are not compared.
 """
 
 import io
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
-NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second from a database
+NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second from a database store
 
 
 def check_committed(revision: str) -> None:
-    """Refuse the checked-out commit while the workspace is ahead of it: its model may not be the one that is meant.
+    """Refuse the checked-out commit if dvc.lock in the workspace differs: which model is meant is ambiguous.
 
     Raises
     ------
@@ -40,7 +39,7 @@ def check_committed(revision: str) -> None:
 
 
 def champion(client: "MlflowClient") -> "ModelVersion | None":
-    """The present champion, if there is one."""
+    """The current champion, if there is one."""
     import mlflow
 
     try:
@@ -52,12 +51,12 @@ def champion(client: "MlflowClient") -> "ModelVersion | None":
 
 
 def evaluated(version: "ModelVersion") -> gate.Evaluated:
-    """What a registered model reached, as its run recorded it.
+    """The scores of a registered model, as its run recorded them.
 
     Raises
     ------
     UserError
-        If its run says nothing.
+        If its run has none.
     """
     import mlflow
 
@@ -66,7 +65,7 @@ def evaluated(version: "ModelVersion") -> gate.Evaluated:
         files = (f"runs:/{version.run_id}/{Path(file).name}" for file in (SCORES, REPORT))
         return gate.evaluated(split, *map(mlflow.artifacts.load_text, files))
     except (mlflow.MlflowException, KeyError):
-        raise UserError("its run in MLflow does not say what it reached") from None
+        raise UserError("its run in MLflow has no scores") from None
 
 
 def check_better(now: gate.Evaluated, present: "ModelVersion", revision: str) -> None:
@@ -75,7 +74,7 @@ def check_better(now: gate.Evaluated, present: "ModelVersion", revision: str) ->
     Raises
     ------
     UserError
-        With the reason, and how to replace the champion all the same.
+        With the reason, and how to replace the champion anyway.
     """
     try:
         fallen = gate.worse(now, evaluated(present))
@@ -83,7 +82,7 @@ def check_better(now: gate.Evaluated, present: "ModelVersion", revision: str) ->
         fallen = [str(error)]
     if fallen:
         raise UserError(
-            f"the champion, version {present.version}, stays: {'; '.join(fallen)}; to replace it all the same: "
+            f"the champion, version {present.version}, stays: {'; '.join(fallen)}; to replace it anyway: "
             f"make promote EXP={revision} INSTEAD_OF={present.version}"
         )
 
@@ -98,7 +97,7 @@ def main(revision: str, instead_of: str = "") -> None:
     variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
     gate.check_export(variants, settings["export"]["max_accuracy_drop"])
     now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES), at(commit, REPORT))
-    with tracking.quiet(), tracking.store() as experiment:
+    with tracking.store() as experiment:
         run, client = tracking.run_of(output(lock, RECORD), experiment), MlflowClient()
         versions = client.search_model_versions(f"run_id = '{run.info.run_id}'") if run else []
         if not versions:

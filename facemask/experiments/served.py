@@ -1,4 +1,4 @@
-"""The exported model as MLflow serves it, with LiteRT and NumPy alone. MLflow keeps this file beside the model."""
+"""The exported model as MLflow serves it, with only LiteRT and NumPy. MLflow stores this file with the model."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 class Served(mlflow.pyfunc.PythonModel):
-    """Labels and calibrated probabilities of uint8 RGB photos (n, size, size, 3)."""
+    """Predicts labels and calibrated probabilities of uint8 RGB photos (n, size, size, 3)."""
 
     def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
         folder = Path(context.artifacts["tflite"])
@@ -20,20 +20,20 @@ class Served(mlflow.pyfunc.PythonModel):
         self.network.allocate_tensors()
 
     def probabilities(self, photo: np.ndarray) -> np.ndarray:
-        """Of each class, for one photo."""
+        """The probability of each class, for one photo."""
         self.network.set_tensor(self.network.get_input_details()[0]["index"], photo[None])
         self.network.invoke()
         return self.network.get_tensor(self.network.get_output_details()[0]["index"])[0]
 
     def label(self, probabilities: np.ndarray) -> str:
-        """By the rule of `facemask.evaluation.decision.decide`."""
-        likeliest = [self.classes[index] for index in np.argsort(-probabilities, kind="stable")]
+        """The label, by the rule of `facemask.evaluation.decision.decide`."""
+        ranked = [self.classes[index] for index in np.argsort(-probabilities, kind="stable")]
         label, threshold = self.rule["label"], self.rule["threshold"]
         if threshold is None:
-            return likeliest[0]
+            return ranked[0]
         if probabilities[self.classes.index(label)] >= threshold:
             return label
-        return next(other for other in likeliest if other != label)
+        return next(other for other in ranked if other != label)
 
     def predict(self, context: mlflow.pyfunc.PythonModelContext, model_input: np.ndarray, params: dict | None = None):
         rows = [self.probabilities(photo) for photo in model_input]

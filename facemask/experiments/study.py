@@ -1,7 +1,7 @@
 """Compare networks and ways of training: python -m facemask.experiments.study study.yaml REPORT.md PICTURE.png.
 
-Runs every experiment of the study that the checked-out commit does not have yet, and writes what they gave. Stopped
-at any time, it goes on with the next. The commit's params.yaml is what all of them change.
+Runs every experiment of the study that the checked-out commit does not have yet, and writes the results. If stopped, it
+continues with the next. All experiments change the commit's params.yaml.
 """
 
 import io
@@ -23,12 +23,12 @@ from facemask.experiments.dvc import RECORD, at, commit_of, git, output
 
 
 def load(file: Path) -> dict[str, list[str]]:
-    """The study: what each experiment, by name, changes in params.yaml.
+    """Read a study: the changes in params.yaml by the name of the experiment.
 
     Raises
     ------
     UserError
-        If the file is missing, or is not such a list.
+        If the file is missing or not valid.
     """
     try:
         study = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def load(file: Path) -> dict[str, list[str]]:
 
 
 def check_clean(*but: Path) -> None:
-    """Refuse to experiment on what is not committed: an experiment is known by its name and its commit.
+    """Refuse uncommitted changes: an experiment is identified by its name and its commit.
 
     Raises
     ------
@@ -53,11 +53,11 @@ def check_clean(*but: Path) -> None:
 
 
 def complete(study: dict[str, list[str]]) -> dict[str, str]:
-    """Run the experiments that are not there yet; gives the reasons of those that failed."""
+    """Run the experiments that do not exist yet; return the reasons of failures by name."""
     failures, present = {}, dvc.names()
     for number, (name, changes) in enumerate(study.items(), start=1):
         done = name in present
-        print(f"[{number}/{len(study)}] {name}: {'is there' if done else ' '.join(changes)}", flush=True)
+        print(f"[{number}/{len(study)}] {name}: {'exists' if done else ' '.join(changes)}", flush=True)
         reason = None if done else dvc.run(name, changes)
         if reason:
             failures[name] = reason
@@ -65,10 +65,10 @@ def complete(study: dict[str, list[str]]) -> dict[str, str]:
 
 
 def recorded(commit: str, label: str) -> dict[str, float]:
-    """What MLflow alone knows of an experiment, whose run gets the label; nothing if it has no run of it."""
+    """The metrics of an experiment's run in MLflow, whose tag `study` is set to the label; none if there is no run."""
     from mlflow.tracking import MlflowClient
 
-    with tracking.quiet(), tracking.store() as experiment:
+    with tracking.store() as experiment:
         run = tracking.run_of(output(at(commit, "dvc.lock"), RECORD), experiment)
         if run is None:
             return {}
@@ -77,7 +77,7 @@ def recorded(commit: str, label: str) -> dict[str, float]:
 
 
 def result(name: str, label: str) -> dict[str, object]:
-    """What an experiment gave: scores and sizes from its commit, the rest from MLflow."""
+    """The results of an experiment: scores and sizes from its commit, the rest from MLflow."""
     commit = commit_of(name)
     external, export = (json.loads(at(commit, f"metrics/{file}.json")) for file in ("external", "export"))
     scores, report = (
@@ -94,7 +94,7 @@ def result(name: str, label: str) -> dict[str, object]:
         "high": accuracy["high"],
         "f1": scores.loc["f1", "value"],
         "photos": report.photos.sum(),
-        "megabytes": round(export["int8_mb"], 2),  # a few bytes make no model smaller
+        "megabytes": round(export["int8_mb"], 2),  # a few bytes are no difference
         "int8": export["int8_accuracy"],
         "external": external,
         "parameters": noted.get("train.parameters", np.nan),
@@ -104,7 +104,7 @@ def result(name: str, label: str) -> dict[str, object]:
 
 
 def on_front(table: pd.DataFrame) -> pd.Series:
-    """Whether no other row has fewer megabytes and as good an accuracy, or as few and a better one (Pareto's front)."""
+    """Pareto front: whether no other row has a lower size or a higher accuracy without being worse in the other."""
     size, accuracy = table.megabytes.to_numpy(), table.accuracy.to_numpy()
     no_worse = (size[:, None] <= size) & (accuracy[:, None] >= accuracy)
     better = (size[:, None] < size) | (accuracy[:, None] > accuracy)
@@ -112,7 +112,7 @@ def on_front(table: pd.DataFrame) -> pd.Series:
 
 
 def choose(table: pd.DataFrame) -> tuple[str, str]:
-    """The best model and why: the smallest of those within the interval of the most accurate."""
+    """The best model and the reason: the smallest of those within the interval of the most accurate."""
     most = table.loc[table.accuracy.idxmax()]
     tied = table[table.accuracy >= most.low]
     best = tied.sort_values(["megabytes", "accuracy"], ascending=[True, False], kind="stable").iloc[0]
@@ -125,9 +125,9 @@ def choose(table: pd.DataFrame) -> tuple[str, str]:
 
 
 def cells(row: dict[str, object], external: list[str]) -> list[str]:
-    """A model's line of the table, from the third column on; times come last, since no two runs have the same."""
+    """A model's row of the table, from the third column on; times, which differ between runs, come last."""
     noted = (f"{row['parameters']:,.0f}", f"{row['milliseconds']:.2f}", f"{row['seconds']:.0f}")
-    parameters, milliseconds, seconds = ("" if words == "nan" else words for words in noted)
+    parameters, milliseconds, seconds = ("" if text == "nan" else text for text in noted)
     return [
         f"{row['accuracy']:.4f} ({row['low']:.4f} to {row['high']:.4f})",
         f"{row['f1']:.4f}",
@@ -155,9 +155,9 @@ def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str,
             "",
             f"![Accuracy over size]({picture})",
             "",
-            f"Accuracy and F1 are those of {table.photos.iloc[0]} test photos, in float32. What stands on the front is",
-            "beaten in accuracy and size by no other. Milliseconds are one photo on one thread of the machine that ran",
-            "the experiment; seconds are training alone, without the frozen part's features.",
+            f"Accuracy and F1 are for {table.photos.iloc[0]} test photos, in float32. Front: the Pareto front of",
+            "accuracy and size. Milliseconds are the latency of one photo on one thread of the machine that ran the",
+            "experiment; seconds are training without feature extraction.",
             "",
         ]
     models = {row["name"]: row for row in table.to_dict("records")}
@@ -181,7 +181,7 @@ def main(experiments: Path, page: Path, picture: Path) -> None:
     table = pd.DataFrame([result(name, label) for name in study if name not in failures])
     if len(table):
         table["front"] = on_front(table)
-        figures.trade(table, INTERVAL, picture)
+        figures.accuracy_and_size(table, INTERVAL, picture)
     write_text(page, report(study, table, failures, picture.name))
     print(f"{page}: {len(table)} experiments, {len(failures)} failed; in MLflow: tags.study = '{label}'")
 

@@ -1,7 +1,7 @@
-"""MLflow: a run for each execution of the pipeline, written at once when everything else is.
+"""MLflow: a run for each execution of the pipeline, recorded at its end.
 
-A run is found again by the hash of all that it reports, which dvc.lock holds too. So no output holds a run's id, what
-DVC restores from its cache finds the run that told of it, and no run mixes two executions.
+A run is identified by the hash of all that it reports, which is in dvc.lock too. So no output contains the id of a run,
+outputs that DVC restores from its cache lead to their run, and no run mixes two executions.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from filelock import FileLock, Timeout
 from facemask.core.errors import UserError, redacted
 from facemask.core.files import read_csv
 from facemask.core.repository import root
+from facemask.core.terminal import silenced
 from facemask.experiments.dvc import at
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ REGISTERED_MODEL = "facemask"
 RECORD_TAG = "record_md5"
 SPLIT_TAG = "manifest_md5"
 LOCK_SECONDS = 300
+LOGGERS = ("mlflow", "alembic")
 DESCRIPTION = """One run for each execution of the pipeline; `dvc exp show` has the same experiments.
 
 - `accuracy`, `f1`, ... are those of the test split, `balanced_accuracy_NAME` of an external test set, `int8_...` of the
@@ -42,12 +43,12 @@ DESCRIPTION = """One run for each execution of the pipeline; `dvc exp show` has 
 - The Dataset column is the dataset and the first digits of its manifest's hash: compare runs of the same one.
 - `make promote EXP=NAME` makes an experiment's model the champion.
 """
-# The kind is what makes MLflow's pages speak of training, not of agents.
+# With this kind, MLflow's pages are about training, not agents.
 EXPERIMENT_TAGS = {"mlflow.note.content": DESCRIPTION, "mlflow.experimentKind": "custom_model_development"}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{a: {b: 1}} to {"a.b": 1}, in letters that MLflow takes: names that become the same get a _ more."""
+    """{a: {b: 1}} to {"a.b": 1}, in characters that MLflow accepts; names that become equal get an additional _."""
     flat, taken = {}, set()
     for key, value in tree.items():
         name = re.sub(r"[^\w.: -]", "_", key)
@@ -59,9 +60,9 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def without_credentials(uri: str) -> str:
-    """A tracking URI that MLflow can repeat: a server's user and password go where MLflow looks for them.
+    """A tracking URI without credentials: user and password of a server go into MLflow's environment variables.
 
-    Those of a database stay in it, escaped, so that no part of them is taken for a host.
+    Those of a database stay in the URI, escaped, so that no part of them is parsed as a host.
     """
     scheme, _, rest = uri.partition("://")
     authority = rest.partition("/")[0]
@@ -77,31 +78,33 @@ def without_credentials(uri: str) -> str:
 
 @contextlib.contextmanager
 def store() -> Iterator[str]:
-    """Point MLflow at its store and give the experiment's id.
+    """Point MLflow at its store, keep it quiet, and give the experiment's id.
 
     The default store is a database at the root of the user's checkout, also when DVC runs the
-    stage in a temporary copy. It is locked: two first uses at once would both create its tables.
+    stage in a temporary copy. It is locked: two first uses at once would both create the tables.
 
     Raises
     ------
     UserError
         If the store cannot be reached or read.
     """
-    import mlflow
+    import mlflow  # before `silenced`: its first import sets the levels of its loggers
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
+    os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     try:
-        if uri:
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-            mlflow.set_tracking_uri(without_credentials(uri))
-            yield experiment_id(None)
-        else:
+        with silenced(*LOGGERS):
+            if uri:
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+                mlflow.set_tracking_uri(without_credentials(uri))
+                yield experiment_id(None)
+                return
             with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
                 database = str(root() / "mlflow.db")
-                # In a database's URI a ? begins its options, and MLflow takes %20 for a space; neither can be escaped.
+                # In a database URI, ? begins the options, and MLflow reads %20 as a space; neither can be escaped.
                 odd = {"%", "?"} & {*database}
                 mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if odd else database}")
                 yield experiment_id((root() / "mlartifacts").as_uri())
@@ -111,43 +114,28 @@ def store() -> Iterator[str]:
 
 
 def experiment_id(artifacts: str | None) -> str:
-    """The id of the project's experiment, which is created if it is not there yet."""
+    """The id of the project's experiment, created if it does not exist."""
     import mlflow
 
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        with contextlib.suppress(mlflow.MlflowException):  # another may have created it in the meantime
+        with contextlib.suppress(mlflow.MlflowException):  # another process may have created it
             mlflow.create_experiment(EXPERIMENT, artifacts, EXPERIMENT_TAGS)
     return mlflow.set_experiment(EXPERIMENT).experiment_id
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep MLflow's hints, bars and the database migration's log out of the pipeline's output."""
-    import logging
-
-    import mlflow  # noqa: F401  it sets the levels anew when it is first imported
-
-    os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextlib.contextmanager
 def never_fatal() -> Iterator[None]:
-    """What goes wrong with tracking is said at the end of the stage; its outputs are already written."""
+    """Turn an error in the block into a warning: the outputs of the stage are already written."""
     try:
         yield
     except Exception as error:
         reason = redacted(" ".join(str(error).split()))[:300]
-        again = "the outputs are whole; to record them, once it is well: dvc repro --force --single-item record"
+        again = "the outputs are complete; to record them later: dvc repro --force --single-item record"
         print(f"warning: not recorded in MLflow ({type(error).__name__}: {reason}); {again}", file=sys.stderr)
 
 
 def baseline(file: Path) -> str | None:
-    """What a file says in the commit that an experiment started from; None without such a commit or file."""
+    """The content of a file in the commit that an experiment started from, or None."""
     try:
         return at(os.environ.get("DVC_EXP_BASELINE_REV", "HEAD"), f"./{file}")
     except (UserError, OSError):
@@ -155,7 +143,7 @@ def baseline(file: Path) -> str | None:
 
 
 def description(parameters: Path, accuracy: "pd.Series") -> str:
-    """What a run is, as Markdown: its test accuracy (value, low, high), and what it changed against the baseline."""
+    """The description of a run in Markdown: test accuracy (value, low, high), and changes against the baseline."""
     texts = parameters.read_text(encoding="utf-8"), baseline(parameters)
     now, before = (flatten(yaml.safe_load(text or "{}")) for text in texts)
     changes = [
@@ -169,7 +157,7 @@ def description(parameters: Path, accuracy: "pd.Series") -> str:
 
 
 def datasets(manifest: Path) -> "list[tuple[Dataset, str]]":
-    """Every dataset of a manifest with what it is for, those that are trained on first."""
+    """The datasets of a manifest with their context (training or test), training first."""
     import mlflow
 
     table, found = read_csv(manifest), []
@@ -181,7 +169,7 @@ def datasets(manifest: Path) -> "list[tuple[Dataset, str]]":
 
 
 def register(tflite: Path, size: int) -> str:
-    """Log the exported model for serving, which needs no TensorFlow, and register it; gives the logged model's id."""
+    """Log the exported model for serving without TensorFlow, and register it; return the id of the logged model."""
     import mlflow
     import numpy as np
     from mlflow.models import infer_signature
@@ -217,26 +205,26 @@ def record(
     size: int,
     files: Sequence[Path],
 ) -> None:
-    """Write a run.
+    """Record a run.
 
     Parameters
     ----------
     row : dict
         Its `parameters`, `metrics` and `tags`, by name.
     digest : str
-        The hash under which it is found again.
+        The hash that identifies it.
     history : DataFrame
-        A row an epoch: the column epoch, and the curves, called as MLflow shall call them.
+        A row an epoch: the column epoch, and the curves by the name of their metric.
     predictions : DataFrame
         A row a photo of the test split.
     tflite : Path
         The folder of exported models.
     size : int
-        Side of the square photo that they take, in pixels.
+        Side of their square input, in pixels.
     files : sequence of Path
-        Files and folders that are attached as they are.
+        Files and folders to log as artifacts.
     """
-    with never_fatal(), quiet(), store() as experiment:
+    with never_fatal(), store() as experiment:
         import mlflow
 
         environment = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
@@ -257,12 +245,12 @@ def record(
                 mlflow.log_metrics(curves.to_dict(), step=epoch)
             model = register(tflite, size)
             mlflow.log_metrics(row["metrics"], model_id=model, dataset=used[0][0])
-            # Last, since with it the row is whole and may be found.
+            # Last: with this tag, the run is complete and can be found.
             mlflow.set_tags({**row["tags"], **known, RECORD_TAG: digest})
 
 
 def run_of(digest: str, experiment: str) -> "mlflow.entities.Run | None":
-    """The newest run that reports what has this hash; call it while the store is open."""
+    """The newest run with this hash; call it while the store is open."""
     import mlflow
 
     wanted = f"tags.{RECORD_TAG} = '{digest}'"

@@ -1,10 +1,9 @@
-"""Make every output anew, in a clone of HEAD that has no cache, and hold it against the committed dvc.lock.
+"""Reproduce every output in a clone of HEAD without a cache, and compare it with the committed dvc.lock.
 
     python -m facemask.experiments.verify
 
-ends with status 0 if every byte is the same. Where one is not, it says where the first difference
-is and what of this machine may be the reason. What HEAD does not hold is not looked at; photos and
-weights outside Git must be named by absolute paths.
+ends with status 0 if every byte is the same. Otherwise it reports the first difference and possible reasons on this
+machine. Uncommitted changes are ignored; photos and weights outside Git need absolute paths.
 """
 
 import os
@@ -29,7 +28,7 @@ Stages = Mapping[str, Mapping[str, Any]]
 
 
 def in_order(stages: Stages) -> list[str]:
-    """The stages of a dvc.lock, each after those whose outputs it reads."""
+    """The stages of a dvc.lock in topological order."""
     makers = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
     reads = {
         name: {makers[dep["path"]] for dep in stage.get("deps", []) if dep["path"] in makers}
@@ -39,7 +38,7 @@ def in_order(stages: Stages) -> list[str]:
 
 
 def differences(committed: Stages, made: Stages) -> dict[str, list[str]]:
-    """The outputs that differ, or are in one lock alone, by stage; first the stage that runs first."""
+    """The outputs that differ, or are in only one of the locks, by stage, in the order of execution."""
     found = {}
     for name in in_order({**made, **committed}):
         before, after = (
@@ -51,7 +50,7 @@ def differences(committed: Stages, made: Stages) -> dict[str, list[str]]:
 
 
 def other_packages(requirements: str) -> list[str]:
-    """Installed packages that are not what a requirements file pins, a line each."""
+    """Installed packages that differ from a requirements file, a line each."""
     lines = []
     for line in re.findall(r"^[A-Za-z0-9][^\\\n]*", requirements, re.MULTILINE):
         pinned = Requirement(line)
@@ -67,36 +66,36 @@ def other_packages(requirements: str) -> list[str]:
 
 
 def processor() -> str:
-    """Model and vector instructions of this machine's processor."""
+    """Model and vector instructions of the processor."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
-    model = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
-    flags = set(told.split())
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    flags = set(cpuinfo.split())
     has = [name for name, flag in (("AVX2", "avx2"), ("AVX-512", "avx512f")) if flag in flags]
     return f"{model[1] if model else platform.machine()}, {' and '.join(has) or 'no AVX2'}"
 
 
 def reasons(threads: int | None, requirements: str) -> str:
-    """What of this machine may give other bytes; `threads` is given if TensorFlow made the difference."""
+    """Possible reasons for other bytes on this machine; `threads` is given if TensorFlow made the output."""
     packages = other_packages(requirements)
     lines = [
         f"Python {platform.python_version()}, {processor()}, {os.cpu_count()} cores",
-        "packages: " + ("; ".join(packages) if packages else "as requirements.lock pins them"),
+        "packages: " + ("; ".join(packages) if packages else "as in requirements.lock"),
     ]
     if threads is not None:
         lines.append(
-            f"TensorFlow, on {threads} threads, adds in another order on a processor with other vector instructions: "
+            f"TensorFlow, on {threads} threads, sums in another order on a processor with other vector instructions: "
             "the last digits of a trained network differ between AVX2 and AVX-512"
         )
     elif not packages:
-        lines.append("nothing before TensorFlow depends on the processor: this may be a defect; please report it")
+        lines.append("this stage does not depend on the processor: this may be a bug; please report it")
     return "\n".join(f"  {line}" for line in lines)
 
 
-def run(*words: str, folder: Path) -> None:
-    """Run a command in a folder, its output shown.
+def run(*args: str, folder: Path) -> None:
+    """Run a command in a folder, with its output shown.
 
     Raises
     ------
@@ -106,9 +105,9 @@ def run(*words: str, folder: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     environment = {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(words, cwd=folder, env=environment, check=False)  # noqa: S603
+    done = subprocess.run(args, cwd=folder, env=environment, check=False)  # noqa: S603
     if done.returncode:
-        raise UserError(f"{' '.join(words[:2])} failed in the clone (status {done.returncode}); its last lines say why")
+        raise UserError(f"{' '.join(args[:2])} failed in the clone (status {done.returncode}); see its output")
 
 
 def verify() -> None:
@@ -118,9 +117,9 @@ def verify() -> None:
         run("git", "clone", "--quiet", str(checkout), str(clone), folder=checkout)
         lock = clone / "dvc.lock"
         if not lock.is_file():
-            raise UserError("HEAD has no dvc.lock to hold anything against; run dvc repro and commit what it writes")
+            raise UserError("HEAD has no dvc.lock to compare with; run dvc repro and commit the result")
         committed = yaml.safe_load(lock.read_text())["stages"]
-        # A cache that the user shares between repositories would bring the outputs back unmade.
+        # A cache shared between repositories would restore the outputs.
         run("dvc", "config", "--local", "cache.dir", str(clone / ".dvc/cache"), folder=clone)
         run("dvc", "repro", "--force", "--no-run-cache", folder=clone)
         made = yaml.safe_load(lock.read_text())["stages"]
@@ -128,7 +127,7 @@ def verify() -> None:
     outputs = sum(len(stage.get("outs", [])) for stage in committed.values())
     different = differences(committed, made)
     if not different:
-        print(f"verified: {outputs} outputs of {len(committed)} stages are, byte for byte, what dvc.lock says")
+        print(f"verified: {outputs} outputs of {len(committed)} stages are byte for byte as in dvc.lock")
         return
     first, *later = different
     threads = committed.get(first, {}).get("params", {}).get("params.yaml", {}).get("threads")
@@ -136,7 +135,7 @@ def verify() -> None:
     if later:
         print(f"after it: {', '.join(later)}", file=sys.stderr)
     print(reasons(threads, requirements), file=sys.stderr)
-    raise UserError(f"{sum(map(len, different.values()))} of {outputs} outputs are not what dvc.lock says")
+    raise UserError(f"{sum(map(len, different.values()))} of {outputs} outputs differ from dvc.lock")
 
 
 if __name__ == "__main__":

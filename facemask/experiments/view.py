@@ -1,7 +1,7 @@
-"""Choose what MLflow's pages show, and say where they are: python -m facemask.experiments.view.
+"""Choose the columns of MLflow's pages, and print their addresses: python -m facemask.experiments.view.
 
 The page of the runs shows the dataset, the parameters in which the newest runs differ, and the headline metrics. The
-choice is kept as MLflow keeps a view that someone shares: as a tag of the experiment, which a link names.
+columns are stored as MLflow stores a shared view: in a tag of the experiment, which the link names.
 """
 
 import json
@@ -25,7 +25,7 @@ FIRST = ("accuracy", "balanced_accuracy", "int8_accuracy", "int8_mb")
 
 
 def changed(runs: "Sequence[mlflow.entities.Run]") -> list[str]:
-    """The parameters in which some runs differ, those of fewer letters first: sections have the details."""
+    """The parameters in which runs differ, those at the top level first."""
     names = {name for run in runs for name in run.data.params}
     differ = [name for name in names if len({run.data.params.get(name) for run in runs}) > 1]
     return sorted(differ, key=lambda name: (name.count("."), name))[:COLUMNS]
@@ -45,26 +45,26 @@ def columns(runs: "Sequence[mlflow.entities.Run]") -> list[str]:
 
 
 def choose(base: str = LOCAL, searched: str = "") -> dict[str, str]:
-    """Choose the columns for the newest runs, and give the addresses of the pages.
+    """Choose the columns for the newest runs, and return the addresses of the pages.
 
     Parameters
     ----------
     base : str
-        Where MLflow's pages are, unless a tracking server has them.
+        The address of MLflow's pages, unless there is a tracking server.
     searched : str
-        What runs are shown, in MLflow's words, as in tags.study = 'study@1a2b3c4'; by default all.
+        A filter of MLflow for the runs, such as tags.study = 'study@1a2b3c4'; by default all.
 
     Returns
     -------
     dict
-        The page of the `runs`, and the page on which the newest are `compared`.
+        The page of the `runs`, and the page that compares the newest (`compared`).
 
     Raises
     ------
     UserError
         If there are no such runs.
     """
-    with tracking.quiet(), tracking.store() as experiment:
+    with tracking.store() as experiment:
         import mlflow
 
         runs = mlflow.search_runs([experiment], searched, max_results=NEWEST, output_format="list")

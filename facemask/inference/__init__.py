@@ -1,1 +1,1 @@
-"""What `.[predict]` installs: find faces, label them, draw and serve."""
+"""Prediction, as `.[predict]` installs it: detect faces, classify them, draw and serve."""

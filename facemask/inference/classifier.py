@@ -1,4 +1,4 @@
-"""An exported model without TensorFlow: what `stages.export` writes, from pixels to labels."""
+"""Classification with an exported model, as `stages.export` writes it, without TensorFlow."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ MAX_SIZE = 10_000
 
 
 class Classifier:
-    """A .tflite file with its labels and the decision rule beside it; for one thread at a time.
+    """A .tflite file with the labels and the decision rule beside it; not thread-safe.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Classifier:
     label, threshold : str and float or None
         The decision rule, as in `facemask.evaluation.decision.decide`; the threshold is from 0 to 1.
     margin : float
-        By what fraction of its size a face's box is widened on every side before it is cut out, 0 to 2.
+        Fraction of its size by which a face's box is widened on every side before cropping, 0 to 2.
     min_size : int
-        Faces with a smaller side, in pixels, the pipeline left out, so that nobody knows how good the model is at them.
+        Smallest side of a face, in pixels; the pipeline left smaller ones out, so the model was not evaluated on them.
     size : int
         Side of the square photo the model takes, in pixels.
     probabilities : Runner
@@ -37,7 +37,7 @@ class Classifier:
     Raises
     ------
     UserError
-        If the folder or a file of it is missing, or is something else.
+        If the folder or a file in it is missing or not valid.
     """
 
     def __init__(self, path: Path):
@@ -45,13 +45,13 @@ class Classifier:
         if not self.file.is_file():
             raise UserError(
                 f"there is no model {self.file}; in a clone `make repro` or `dvc repro export` makes one, "
-                "elsewhere name the exported folder: --model FOLDER"
+                "otherwise name the exported folder: --model FOLDER"
             )
         content = self.file.read_bytes()
         try:
             self.probabilities = Runner(content)
         except (ValueError, RuntimeError):
-            raise UserError(f"{self.file} is not a .tflite model, or is cut short; run dvc repro export") from None
+            raise UserError(f"{self.file} is not a .tflite model, or is truncated; run dvc repro export") from None
         self.classes = read_labels(self.file.with_name(LABELS), packed_labels(content), self.file)
         rule = self.file.with_name("decision.json")
         self.label, self.threshold = read_values(
@@ -60,7 +60,7 @@ class Classifier:
             threshold=lambda value: value is None or is_number(value, int | float, 1),
         )
         if self.threshold is not None and self.label not in self.classes:
-            raise UserError(f"{rule}: label {self.label!r:.50} is none of labels.txt; run dvc repro export")
+            raise UserError(f"{rule}: label {self.label!r:.50} is not in labels.txt; run dvc repro export")
         self.margin, self.min_size = read_values(
             self.file.with_name("faces.json"),
             margin=lambda value: is_number(value, int | float, 2),
@@ -78,12 +78,12 @@ class Classifier:
             )
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """The class of every row (n, classes), as indices (n,), by the rule that was fitted on validation."""
+        """The class of every row (n, classes), as indices (n,), by the decision rule fitted on validation."""
         return decide(probabilities, self.classes, self.label, self.threshold)
 
 
 def read(file: Path) -> str:
-    """A text file of the exported folder."""
+    """Read a text file of the exported folder."""
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def read(file: Path) -> str:
 
 
 def read_labels(file: Path, packed: bytes | None, model: Path) -> list[str]:
-    """The labels in a file beside a model, which are those that were packed into the model when it was exported."""
+    """Read the labels beside a model, and check that they are those inside the model."""
     labels = read(file).splitlines()
     if packed is None:
         raise UserError(f"{model} has no labels inside, as every exported model has; run dvc repro export")
@@ -109,7 +109,7 @@ def read_labels(file: Path, packed: bytes | None, model: Path) -> list[str]:
 
 
 def read_values(file: Path, **checks: Callable[[Any], bool]) -> list[Any]:
-    """The values of those names in a JSON file of the exported folder, each of which its check allows."""
+    """Read the named values of a JSON file of the exported folder, each validated by its check."""
     try:
         content = json.loads(read(file))
         values = [content[name] for name in checks]
@@ -124,5 +124,5 @@ def read_values(file: Path, **checks: Callable[[Any], bool]) -> list[Any]:
 
 
 def is_number(value: Any, kind: type, most: float) -> bool:
-    """Whether a value is a number of a kind from 0 to `most`."""
+    """Whether a value is a number of a type, from 0 to `most`."""
     return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= most

@@ -1,4 +1,4 @@
-"""Faces drawn into a photo: a frame and a line of text each, in a colour a class."""
+"""Annotation of photos: a box and a label for each face, in a colour a class."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -8,14 +8,14 @@ import numpy as np
 
 from facemask.data.boxes import Box
 
-# Told apart by most people who are colour-blind (after M. Okabe, K. Ito, "Color universal design", 2008).
+# Okabe-Ito palette, for colour-blind readers (after M. Okabe, K. Ito, "Color universal design", 2008).
 COLOURS = ((0, 158, 115), (213, 94, 0), (240, 180, 0), (0, 114, 178), (204, 121, 167), (86, 180, 233))
 GREY = (128, 128, 128)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Drawable(Protocol):
-    """A face of a photo, or one that is followed through a video; the label may be unknown."""
+    """A face in a photo, or a track in a video; the label may be unknown."""
 
     box: Box
     label: str | None
@@ -23,13 +23,13 @@ class Drawable(Protocol):
 
 
 def colour(label: str, classes: list[str]) -> tuple[int, int, int]:
-    """The RGB of a class: green where a mask is worn, then by its place among the others."""
+    """The RGB colour of a class: green for with_mask, the others in order."""
     ranked = sorted(classes, key=lambda name: (name != "with_mask", name != "without_mask", name))
     return COLOURS[ranked.index(label) % len(COLOURS)]
 
 
 def draw(pixels: np.ndarray, faces: Iterable[Drawable], classes: list[str]) -> None:
-    """Draw faces into uint8 RGB pixels (height, width, 3); grey, without words, where the label is unknown."""
+    """Draw faces into uint8 RGB pixels (height, width, 3); grey, without text, where the label is unknown."""
     height, width = pixels.shape[:2]
     thickness = max(1, round(max(height, width) / 400))
     scale = max(0.4, max(height, width) / 1800)

@@ -1,4 +1,4 @@
-"""Two phases: find the faces in a photo, then say what each wears."""
+"""Recognition in two phases: detect the faces in a photo, then classify each."""
 
 import queue
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from facemask.inference.stopwatch import Stopwatch
 
 
 class LabelledFace(NamedTuple):
-    """A face as it was found, and how likely each class is; without a label where it is too small to tell."""
+    """A detected face with the probability of each class; without a label if it is too small."""
 
     box: Box
     score: float
@@ -24,11 +24,11 @@ class LabelledFace(NamedTuple):
 
     @property
     def probability(self) -> float | None:
-        """How likely the label is."""
+        """The probability of the label."""
         return self.probabilities.get(self.label)
 
     def described(self) -> dict[str, Any]:
-        """For JSON: the box as [left, top, right, bottom] in pixels, and numbers rounded to 4 places."""
+        """The face for JSON: the box as [left, top, right, bottom] in pixels, numbers rounded to 4 decimals."""
         return {
             "box": list(self.box),
             "score": round(self.score, 4),
@@ -39,10 +39,9 @@ class LabelledFace(NamedTuple):
 
 
 def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, min_size: int) -> list[LabelledFace]:
-    """Label faces in uint8 RGB pixels (height, width, 3), cut out as the pipeline cuts out what it trains on.
+    """Classify faces in uint8 RGB pixels (height, width, 3), cropped as for training.
 
-    As there, one cut out of a photo gets no label if a side is below `min_size` pixels; a whole photo is labelled
-    whatever its size.
+    As there, a face with a box gets no label if a side is below `min_size` pixels; a whole photo always gets one.
     """
     height, width = pixels.shape[:2]
     whole = Box(0, 0, width, height)
@@ -58,15 +57,15 @@ def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, min_
     probabilities = classifier.probabilities(crops)
     labels = [classifier.classes[index] for index in classifier.decide(probabilities)]
     rows = [dict(zip(classifier.classes, row, strict=True)) for row in probabilities.tolist()]
-    answers = dict(zip(regions, zip(labels, rows, strict=True), strict=True))
-    return [LabelledFace(face.box or whole, face.score, *answers.get(face, ())) for face in faces]
+    results = dict(zip(regions, zip(labels, rows, strict=True), strict=True))
+    return [LabelledFace(face.box or whole, face.score, *results.get(face, ())) for face in faces]
 
 
 class Recognizer:
-    """Several detectors and classifiers, lent to as many threads; further threads wait their turn.
+    """A pool of detectors and classifiers for as many threads; further threads wait.
 
-    So the memory of a server or a pool of threads is bounded by the number of pairs. Without `min_size`, in
-    pixels, the classifier's own counts.
+    So the number of pairs bounds the memory of a server or a thread pool. `min_size`, in pixels, is by default the
+    classifier's.
     """
 
     def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], min_size: int | None = None):

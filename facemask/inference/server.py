@@ -1,4 +1,4 @@
-"""The application behind `facemask serve`: the page, the model's papers, and photos to faces."""
+"""The web application of `facemask serve`: the page, and an API for the model and its predictions."""
 
 import asyncio
 import time
@@ -20,11 +20,11 @@ from facemask.inference.drawing import colour
 from facemask.inference.recognition import LabelledFace, Recognizer
 
 MAX_UPLOAD = 20 * 2**20
-MAX_PHOTOS = 16  # at a time, read and waiting: what bounds the memory
-MAX_CONNECTIONS = 512  # those that say nothing among them
+MAX_PHOTOS = 16  # at a time, those waiting included; bounds the memory
+MAX_CONNECTIONS = 512  # idle ones included
 REQUEST_SECONDS = 10
 HOSTS = ["127.0.0.1", "localhost"]
-# The page needs itself, this server and pictures it made; whatever gets into it can load nothing else.
+# The page may load only itself, this server and its own images.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
     "img-src blob: data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,21 +32,21 @@ POLICY = (
 
 
 class FoundFace(BaseModel):
-    """A face; label and probability are null where it is too small to tell."""
+    """A face; label and probability are null if it is too small."""
 
     box: tuple[int, int, int, int] = Field(description="left, top, right, bottom in pixels of the upright photo")
-    score: float = Field(description="how sure the detector is that this is a face, 0 to 1")
+    score: float = Field(description="score of the detector, 0 to 1")
     label: str | None
-    probability: float | None = Field(description="how likely the label is, 0 to 1")
+    probability: float | None = Field(description="of the label, 0 to 1")
     probabilities: dict[str, float] = Field(description="of every class")
 
 
 class Answer(BaseModel):
-    """What was found in a photo."""
+    """The faces in a photo."""
 
     width: int
     height: int
-    milliseconds: float = Field(description="from decoding to labels, waiting not counted")
+    milliseconds: float = Field(description="from decoding to labels, without waiting")
     faces: list[FoundFace]
 
 
@@ -54,10 +54,10 @@ class Model(BaseModel):
     """The model in use."""
 
     file: str
-    size: int = Field(description="side of the square it looks at, in pixels")
-    classes: dict[str, str] = Field(description="each class with its colour")
-    label: str = Field(description="what the threshold is for")
-    threshold: float | None = Field(description="label is said from this probability on; null: the argmax")
+    size: int = Field(description="side of the square input, in pixels")
+    classes: dict[str, str] = Field(description="the classes and their colours")
+    label: str = Field(description="the class that the threshold is for")
+    threshold: float | None = Field(description="label is predicted from this probability on; null: the argmax")
     margin: float = Field(description="fraction of its size by which a face is widened on every side")
     min_size: int = Field(description="smaller faces are not labelled, in pixels")
     largest_upload: int = Field(description="of a photo's file, in bytes")
@@ -65,9 +65,9 @@ class Model(BaseModel):
 
 
 class Connection(H11Protocol):
-    """Ends when its client takes more than `REQUEST_SECONDS` to send a whole request, the next one too.
+    """Closes if the client takes more than `REQUEST_SECONDS` to send a whole request.
 
-    uvicorn waits for the head of a request, and for the rest of one, for ever.
+    uvicorn has no timeout for the head or the body of a request.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -93,15 +93,15 @@ class Connection(H11Protocol):
 
 
 def own_page(request: Request, origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
-    """Refuse what another site's page sends through the user's browser."""
+    """Refuse requests of other sites' pages in the user's browser."""
     if origin not in (None, f"http://{request.headers['host']}"):
         raise HTTPException(403, f"requests from pages of {origin} are not answered")
 
 
 def application(recognize: Recognizer, workers: int, card: Path | None) -> FastAPI:
-    """The page and its interface. No more photos are decoded at a time than there are workers; the others wait."""
+    """The page and its API. At most as many photos as workers are decoded at a time; others wait."""
     app = FastAPI(
-        title="facemask", summary="Faces in a photo, and who wears a mask.", docs_url=None, redoc_url=None,
+        title="facemask", summary="Faces in a photo, and how they wear a mask.", docs_url=None, redoc_url=None,
         max_body_size=MAX_UPLOAD,
     )  # fmt: skip
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
@@ -139,9 +139,9 @@ def application(recognize: Recognizer, workers: int, card: Path | None) -> FastA
         "/api/predict",
         dependencies=[Depends(own_page)],
         responses={
-            403: {"description": "sent by another site's page"},
+            403: {"description": "request of another site's page"},
             413: {"description": f"more than {MAX_UPLOAD:,} bytes"},
-            422: {"description": "not an image, or broken, or with too many pixels"},
+            422: {"description": "not an image, a broken one, or one with too many pixels"},
             503: {"description": f"{MAX_PHOTOS} photos are waiting already"},
         },
         openapi_extra={

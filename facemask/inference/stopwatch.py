@@ -1,4 +1,4 @@
-"""Where the time goes, over several threads."""
+"""Time by phase, over several threads."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up the seconds that blocks of each name took."""
+    """Adds up the seconds of blocks by name."""
 
     def __init__(self):
         self.seconds: Counter[str] = Counter()

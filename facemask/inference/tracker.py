@@ -1,4 +1,4 @@
-"""Faces followed through a video, with labels that do not flicker."""
+"""Tracking of faces through a video, with labels that do not flicker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from facemask.data.boxes import Box, matches
 from facemask.inference.recognition import LabelledFace
 
-LEAST_OVERLAP = 0.3
+MIN_IOU = 0.3
 NEW_WEIGHT = 0.3
 FRAMES_TO_CHANGE = 5
 FRAMES_TO_FORGET = 15
@@ -16,16 +16,16 @@ FRAMES_TO_FORGET = 15
 
 @dataclass
 class Track:
-    """One face over time.
+    """A face over time.
 
     Attributes
     ----------
     probabilities : ndarray (classes,) or None
-        Exponential mean over the frames; None while the face was too small to tell.
+        Exponential moving average over the frames; None while the face was too small to classify.
     label : str or None
-        Of the mean; another one only after the mean has said so for `FRAMES_TO_CHANGE` frames in a row.
+        By the decision rule on the average; changes after `FRAMES_TO_CHANGE` frames in a row with another label.
     seen, missing : int
-        Frames with the face, and frames since it was last found.
+        Frames with the face, and frames since it was last detected.
     """
 
     number: int
@@ -39,11 +39,11 @@ class Track:
 
     @property
     def probability(self) -> float | None:
-        """The mean of the label's."""
+        """The average probability of the label."""
         return None if self.label is None else float(self.probabilities[self.classes.index(self.label)])
 
-    def follow(self, face: LabelledFace, decide: Callable[[np.ndarray], np.ndarray]) -> bool:
-        """Take in what one more frame shows; whether that changes the label."""
+    def update(self, face: LabelledFace, decide: Callable[[np.ndarray], np.ndarray]) -> bool:
+        """Add the face of the next frame; return whether the label changes."""
         self.box, self.seen, self.missing = face.box, self.seen + 1, 0
         if face.label is None:
             return False
@@ -59,7 +59,7 @@ class Track:
 
 
 class Tracker:
-    """Joins the faces of successive frames by overlap, the best first."""
+    """Matches the faces of successive frames by IoU, the highest first."""
 
     def __init__(self, classes: list[str], decide: Callable[[np.ndarray], np.ndarray]):
         self.classes, self.decide = classes, decide
@@ -67,22 +67,22 @@ class Tracker:
         self._numbers = 0
 
     def update(self, faces: list[LabelledFace]) -> tuple[list[Track], list[tuple[str, Track]]]:
-        """The faces of one more frame as tracks, and what has happened.
+        """Add the faces of the next frame.
 
         Returns
         -------
         (visible, events)
-            Events are `appeared`, once a face was seen in `FRAMES_TO_CHANGE` frames; `changed`, when its label
-            did after that; `left`, when it was missing for `FRAMES_TO_FORGET` frames.
+            The tracks of the faces, and events: `appeared`, once a face was in `FRAMES_TO_CHANGE` frames; `changed`,
+            when its label changed after that; `left`, once it was missing for `FRAMES_TO_FORGET` frames.
         """
         events = []
-        pairs = matches([track.box for track in self._tracks], [face.box for face in faces], LEAST_OVERLAP)
+        pairs = matches([track.box for track in self._tracks], [face.box for face in faces], MIN_IOU)
         following = {other: self._tracks[one] for one, other in pairs}
         for track in self._tracks:
             track.missing += 1
         visible = [following.get(number) or self._start(face) for number, face in enumerate(faces)]
         for track, face in zip(visible, faces, strict=True):
-            changed = track.follow(face, self.decide)
+            changed = track.update(face, self.decide)
             if track.seen == FRAMES_TO_CHANGE:
                 events.append(("appeared", track))
             elif changed and track.seen > FRAMES_TO_CHANGE:
@@ -90,7 +90,7 @@ class Tracker:
         return visible, events + self._forget(FRAMES_TO_FORGET)
 
     def end(self) -> list[tuple[str, Track]]:
-        """The events of everything leaving."""
+        """End all tracks; return their events."""
         return self._forget(0)
 
     def _start(self, face: LabelledFace) -> Track:

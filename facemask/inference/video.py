@@ -1,4 +1,4 @@
-"""Frames from files, cameras and streams, and frames into files."""
+"""Video input from files, cameras and streams, and video output to files."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from facemask.inference.stopwatch import Stopwatch
 
 SILENCE_MS = 5000
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-USUAL_RATE = 25.0
+DEFAULT_RATE = 25.0
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 
 
@@ -28,15 +28,15 @@ def is_camera(name: str) -> bool:
 
 
 def is_file(name: str) -> bool:
-    """Whether the name of a source is a file; of what cannot be looked up, no."""
-    return os.path.isfile(name)  # noqa: PTH113 (of a name that is too long, Path repeats it in an error)
+    """Whether the name of a source is a file; False for names that the system does not accept."""
+    return os.path.isfile(name)  # noqa: PTH113 (for a name that is too long, Path raises an error that repeats it)
 
 
 def shown(name: str) -> str:
-    """The name of a source as it may be printed: of an address the scheme and the host alone.
+    """The name of a source without secrets: of an address only the scheme and the host.
 
-    A password can stand before the host, in the path and in the query, and hold every character that parts them.
-    Where what follows the scheme may be something else than a host, it is left out too.
+    A password can be before the host, in the path and in the query, and contain any delimiter. What follows the scheme
+    is left out too if it may not be a host.
     """
     found = re.fullmatch(r"([A-Za-z][\w+.-]*):(//)?([^/?#]*)(.*)", name, re.DOTALL)
     if not found or is_file(name):
@@ -48,42 +48,42 @@ def shown(name: str) -> str:
 
 
 class Frame(NamedTuple):
-    """uint8 RGB pixels (height, width, 3), and seconds since the start."""
+    """A frame: uint8 RGB pixels (height, width, 3), and seconds since the start."""
 
     seconds: float
     pixels: np.ndarray
 
 
 class Source:
-    """Reads frames in a thread of its own: of a file every one, of a live source the newest.
+    """Reads frames in its own thread: all of a file, the newest of a live source.
 
-    A live source that is lost is opened again, after waits that double up to `LONGEST_WAIT` seconds.
+    A lost live source is reopened, with exponential backoff up to `LONGEST_WAIT` seconds.
 
     Parameters
     ----------
     name : str
         A video file, the number of a camera, or an address (rtsp://, http://, ...).
     patience : float
-        Seconds after which a lost live source is given up.
+        Seconds until a lost live source is given up.
     say : callable
-        Takes a line for the user: that a live source is lost, or back.
+        Called with a message if a live source is lost or back.
 
     Attributes
     ----------
     shown : str
-        The name as it may be printed.
+        The name without secrets.
     live : bool
     rate : float
-        Frames a second, as the source says.
+        Frames a second, as the source reports.
     frames : int or None
-        How many a file has, about.
+        Approximate number of frames of a file.
     dropped : int
-        Frames of a live source that came while an earlier one was not taken yet.
+        Number of frames of a live source that were replaced by a newer one.
 
     Raises
     ------
     UserError
-        On opening, if there is no such source; on iterating, if it is lost for good.
+        On opening, if there is no such source; on iterating, if it stays lost.
     """
 
     def __init__(self, name: str, patience: float, stopwatch: Stopwatch, say: Callable[[str], None]):
@@ -101,7 +101,7 @@ class Source:
         self.live = is_camera(name) or ("://" in name and count <= 0)
         self.frames = count if count > 0 else None
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if 1 <= rate <= 240 else USUAL_RATE
+        self.rate = rate if 1 <= rate <= 240 else DEFAULT_RATE
         self.dropped = 0
         self._queue = queue.Queue(maxsize=1 if self.live else 4)
         self._stop = threading.Event()
@@ -131,7 +131,7 @@ class Source:
         last = None
         try:
             self._read_all()
-        except Exception as error:  # whatever it is, the thread that iterates must know
+        except Exception as error:  # raised again in the thread that iterates
             last = error
         finally:
             self._capture.release()
@@ -182,10 +182,9 @@ class Source:
 
 
 class Writer:
-    """Writes frames to a video file, which is begun with the first of them.
+    """Writes frames to a video file, opened with the first frame.
 
-    Of a live source frames come as they may, so each is written as often as its time asks for: the file
-    plays as fast as things happened.
+    Frames of a live source arrive irregularly; each is repeated as its time requires, so the file plays at real speed.
 
     Raises
     ------
@@ -202,7 +201,7 @@ class Writer:
         path.open("ab").close()
 
     def write(self, frame: Frame) -> None:
-        """Add a frame; one of another size than the first is scaled to that."""
+        """Write a frame, resized to the size of the first."""
         if self._writer is None:
             height, width = frame.pixels.shape[:2]
             self._shape = width, height
@@ -219,6 +218,6 @@ class Writer:
             self._written += 1
 
     def close(self) -> None:
-        """Finish the file, so that it can be played."""
+        """Finish the file."""
         if self._writer is not None:
             self._writer.release()

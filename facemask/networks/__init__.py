@@ -1,6 +1,6 @@
 """Networks: one file each, registered here.
 
-A *backbone* maps raw pixels to one vector a photo. All take uint8 RGB pixels: preprocessing is part of the network.
+A *backbone* maps uint8 RGB pixels to one feature vector a photo: preprocessing is part of the network.
 """
 
 import json
@@ -15,13 +15,13 @@ from facemask.networks import alexnet, applications, cnn
 if TYPE_CHECKING:
     import keras
 
-SYNTHETIC = Path(__file__).with_name("synthetic.weights.h5")  # by facemask.experiments.pretrain
-BACKBONES = {"alexnet": alexnet.build, "cnn": cnn.build}  # beside those of keras.applications
+SYNTHETIC = Path(__file__).with_name("synthetic.weights.h5")  # made by facemask.experiments.pretrain
+BACKBONES = {"alexnet": alexnet.build, "cnn": cnn.build}  # in addition to keras.applications
 SCRATCH_MOMENTUM = 0.9
 
 
 def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "keras.Model":
-    """Build a network with its first weights: (n, image_size, image_size, 3) uint8 to (n, channels).
+    """Build a backbone with its initial weights: (n, image_size, image_size, 3) uint8 to (n, channels).
 
     Parameters
     ----------
@@ -30,15 +30,15 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
     alpha : float
         The width multiplier of a MobileNet; 1 for every other network.
     weights : str
-        `none`, `imagenet`, `synthetic` (of a MobileNetV2 of width 0.35, pretrained on synthetic faces), or the path
-        of a `.weights.h5` file.
+        `none` (random initialisation), `imagenet`, `synthetic` (of a MobileNetV2 with width multiplier 0.35, pretrained
+        on synthetic faces), or the path of a `.weights.h5` file.
     image_size : int
         Side of the square photos, in pixels.
 
     Raises
     ------
     UserError
-        If there is no such network, it cannot be built so, or the weights cannot be had or do not fit.
+        If there is no such network, it cannot be built with these parameters, or the weights are missing or do not fit.
     """
     import keras
 
@@ -46,10 +46,10 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
     if model not in known:
         raise UserError(f"model: there is no {model}; give one of: {', '.join(known)}")
     if alpha != 1 and not applications.has_width_multiplier(model):
-        raise UserError(f"alpha: {model} has one width; set alpha to 1.0 (it was {alpha:g})")
+        raise UserError(f"alpha: {model} has no width multiplier; set alpha to 1.0 (it was {alpha:g})")
     if model in BACKBONES and weights == "imagenet":
         raise UserError(
-            f"weights: there are none from ImageNet for {model}; give none with train_from: input, or a file"
+            f"weights: there are no ImageNet weights for {model}; give none with train_from: input, or a file"
         )
     file = SYNTHETIC if weights == "synthetic" else weights_file(weights)
     if model in BACKBONES:
@@ -65,12 +65,12 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
             raise UserError(f"weights: {file} does not fit {model}, {size}: {error}") from None
     elif weights == "none":
         for layer in backbone.layers:
-            # Keras' 0.99 and more suit ImageNet; in a short training such averages would lag thousands of steps behind.
+            # Keras' momentum of 0.99 suits ImageNet; in a short training the moving averages would lag behind.
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = SCRATCH_MOMENTUM
     return backbone
 
 
 def synthetic_record() -> dict[str, Any]:
-    """What `facemask.experiments.pretrain` wrote down about the weights that `weights: synthetic` names."""
+    """What `facemask.experiments.pretrain` recorded about the weights of `weights: synthetic`."""
     return json.loads(SYNTHETIC.with_name("synthetic.json").read_text())

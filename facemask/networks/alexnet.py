@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky et al. 2012, doi:10.1145/3065386) on one device, with batch normalisation in place of its own."""
+"""AlexNet (Krizhevsky et al., 2012, doi:10.1145/3065386) on one device, with batch normalisation."""
 
 from typing import TYPE_CHECKING
 
@@ -7,19 +7,19 @@ from facemask.core.errors import UserError
 if TYPE_CHECKING:
     import keras
 
-SMALLEST = 67  # pixels; of fewer, the last pooling has nothing left
+SMALLEST = 67  # pixels; with fewer, the last pooling has an empty output
 
 
 def build(image_size: int) -> "keras.Model":
-    """Raw pixels to (n, 4096) features, behind both of its wide dense layers.
+    """Map pixels to (n, 4096) features, the output of the second dense layer.
 
-    Most of its weights lie between the last pooling and the first dense layer, so photos decide their number: with
-    the classifier of two classes 58,295,042 at 227 pixels, 29,983,490 from 131 to 162, 21,594,882 from 67 to 98.
+    Most weights are between the last pooling and the first dense layer, so their number depends on the image size: with
+    a head of two classes 58,295,042 at 227 pixels, 29,983,490 from 131 to 162, 21,594,882 from 67 to 98.
 
     Raises
     ------
     UserError
-        If the photos are too small for it.
+        If the image size is too small.
     """
     import keras
     from keras import layers

@@ -15,15 +15,15 @@ from facemask.core.terminal import silenced
 if TYPE_CHECKING:
     import keras
 
-# EfficientNet's first normalisation divides by the root of ImageNet's deviations where the network was trained with
-# the deviations themselves. Keras mends it behind that layer, but only where it downloads the weights itself.
+# EfficientNet's Normalization layer divides by the square root of ImageNet's standard deviations, but the network was
+# trained with the deviations themselves. Keras corrects that after the layer, but only if it downloads the weights.
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
 
 
 @functools.cache
 def networks() -> dict[str, Callable[..., "keras.Model"]]:
-    """The functions of keras.applications by the names their papers gave, in snake case."""
+    """The functions of keras.applications by name in snake case."""
     import keras
 
     return {
@@ -35,10 +35,10 @@ def networks() -> dict[str, Callable[..., "keras.Model"]]:
 def preprocess(
     pixels: "keras.KerasTensor", function: Callable[..., "keras.Model"], weights: str
 ) -> "keras.KerasTensor":
-    """What the network's own preprocess_input does to uint8 pixels, in layers that can be saved and converted.
+    """The network's own preprocess_input for uint8 pixels, in layers that can be saved and converted.
 
-    It is affine in every channel, after red and blue have changed places in some families: three colours tell
-    all of it. Families that rescale inside the network leave pixels as they are.
+    It is affine in every channel, in some families after swapping red and blue: its values at three colours define it.
+    Families that rescale inside the network leave pixels unchanged.
     """
     import keras
 
@@ -56,17 +56,17 @@ def preprocess(
 
 
 def has_width_multiplier(model: str) -> bool:
-    """Whether a network comes in several widths, as the MobileNets do."""
+    """Whether a network has a width multiplier, as MobileNets do."""
     return model in networks() and "alpha" in inspect.signature(networks()[model]).parameters
 
 
 def build(model: str, alpha: float, weights: str, image_size: int) -> "keras.Model":
-    """A network without its classifier: raw pixels to (n, channels) averaged features.
+    """Build a network without its top: pixels to (n, channels) features, by global average pooling.
 
     Raises
     ------
     UserError
-        If the photos are too small for it, or its ImageNet weights cannot be had.
+        If the image size is too small, or the ImageNet weights cannot be downloaded.
     """
     with silenced():
         import keras
@@ -84,7 +84,7 @@ def build(model: str, alpha: float, weights: str, image_size: int) -> "keras.Mod
             **({"alpha": alpha} if has_width_multiplier(model) else {}),
         )
     except Exception as error:
-        # Keras's own words can be shown; of others, the text may hold the password of a proxy.
+        # Messages of Keras can be shown; others may contain the password of a proxy.
         keras_own = type(error) in (Exception, ValueError) and "proxy" not in str(error)
         if keras_own and isinstance(error, ValueError):
             settings = f"alpha {alpha:g} and image_size {image_size}"

@@ -1,4 +1,4 @@
-"""The plain convolutional network that most notebooks begin with."""
+"""A plain convolutional network, as in many tutorials."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ if TYPE_CHECKING:
 
 
 def build(image_size: int) -> "keras.Model":
-    """Three times convolution and pooling, then a dense layer: raw pixels to (n, 128) features.
+    """Three blocks of convolution and pooling, then a dense layer: pixels to (n, 128) features.
 
-    With the classifier of two classes it has 1,142,210 weights at 64 pixels, 12,938,690 at 224.
+    With a head of two classes it has 1,142,210 weights at 64 pixels, 12,938,690 at 224.
     """
     import keras
     from keras import layers

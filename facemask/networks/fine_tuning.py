@@ -1,4 +1,4 @@
-"""Fine-tuning: a backbone is cut into a frozen trunk and a trainable top, on which a head stands."""
+"""Fine-tuning: a backbone is cut into a frozen trunk and a trainable top, followed by a head."""
 
 import zipfile
 from pathlib import Path
@@ -28,38 +28,38 @@ class Head(Section):
 
 
 def load(file: Path) -> "keras.Model":
-    """Read a `.keras` file. It may come from a stranger: code that it holds is refused, not run.
+    """Load a `.keras` file in safe mode: it may be untrusted, so code in it is refused, not run.
 
     Raises
     ------
     UserError
-        If it is missing, is no such file, or holds more than Keras' own layers and their weights.
+        If it is missing, is not a `.keras` file, or contains more than Keras' own layers and their weights.
     """
     import keras
 
     again = "train it here with: dvc repro"
     if not zipfile.is_zipfile(file):
-        raise UserError(f"{file} is missing, or no whole .keras file; {again}")
+        raise UserError(f"{file} is missing, or not a complete .keras file; {again}")
     try:
         return keras.saving.load_model(file)
-    except Exception as error:  # whatever its readers of JSON, zip and HDF5 raise
+    except Exception as error:  # its readers of JSON, zip and HDF5 raise many kinds
         reason = str(error).split(". ")[0]
-        raise UserError(f"{file} cannot be loaded as data alone ({' '.join(reason.split())}); {again}") from None
+        raise UserError(f"{file} cannot be loaded in safe mode ({' '.join(reason.split())}); {again}") from None
 
 
 def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None", "keras.Model | None"]:
-    """Cut a backbone into (trunk, top): what stays as it is, and what is trained.
+    """Cut a backbone into (trunk, top): the frozen part and the trained part.
 
     Parameters
     ----------
     train_from : str
-        `head`: nothing of the backbone is trained, top is None. `input`: all of it is, trunk is
-        None. Otherwise the first layer to train.
+        `head`: the whole backbone is frozen, top is None. `input`: all of it is trained, trunk is None. Otherwise the
+        first layer to train.
 
     Raises
     ------
     UserError
-        If there is no such layer, or it has no weights, or a connection skips over it.
+        If there is no such layer, it has no weights, or a skip connection passes it.
     """
     import keras
 
@@ -77,13 +77,13 @@ def cut(backbone: "keras.Model", train_from: str) -> tuple["keras.Model | None",
 
 
 def cut_names(backbone: "keras.Model") -> list[str]:
-    """The layers with weights before which one tensor carries all that the rest of the network needs."""
+    """The layers with weights at which the network can be cut: their input is all that the rest needs."""
 
     def inputs(layer: "keras.Layer") -> list[int]:
         return [id(tensor) for tensor in (layer.input if isinstance(layer.input, list) else [layer.input])]
 
-    # Symbolic tensors are told apart by identity: comparing them would build a graph. Some networks add and multiply
-    # outside of layers, which only operations lists.
+    # Symbolic tensors are compared by identity: == would build a graph. Some networks add and multiply outside of
+    # layers, which only `operations` lists.
     maker = {id(operation.output): position for position, operation in enumerate(backbone.operations)}
     names = []
     for position, layer in enumerate(backbone.operations[1:], start=1):
@@ -97,10 +97,9 @@ def cut_names(backbone: "keras.Model") -> list[str]:
 def build_trainable(
     top: "keras.Model | None", input_shape: tuple[int, ...], dtype: str, head: Head, classes: int, pretrained: bool
 ) -> "keras.Model":
-    """What is trained: the top of the backbone, the head, and a softmax over the classes.
+    """The trained part: the top of the backbone, the head, and a softmax over the classes.
 
-    Pretrained batch normalisation keeps its statistics: a few thousand photos would spoil what
-    a million gave.
+    Pretrained batch normalisation is frozen: the statistics of a few thousand photos would be worse.
     """
     import keras
 

@@ -1,7 +1,7 @@
-"""Where photos come from: one module a source.
+"""Sources of datasets, one module each.
 
-Each has a section of parameters, told apart by the value of `source`, and `fetch(dataset, destination)`, which writes
-a zip and returns where it is from: its name, version and licence, as far as they are known.
+Each has a section of parameters, chosen by the value of `source`, and `fetch(dataset, destination)`, which writes a zip
+and returns its name, version and licence as far as they are known.
 """
 
 import csv
@@ -25,7 +25,7 @@ Dataset = Annotated[synthetic.Synthetic | local.Local | kaggle.Kaggle, Field(dis
 
 
 def named(datasets: dict[str, Any]) -> dict[str, Any]:
-    """Refuse names that are splits, and a mapping in which nothing is split."""
+    """Refuse a dataset named like a split, and datasets of which none has `use: split`."""
     if taken := sorted(set(SPLITS) & set(datasets)):
         raise ValueError(f"{taken[0]} is the name of a split; choose another")
     if all(dataset.use != "split" for dataset in datasets.values()):
@@ -37,12 +37,12 @@ Datasets = Annotated[dict[Annotated[str, Field(pattern=r"^\w[\w-]*$")], Dataset]
 
 
 def listed(archive: Archive) -> tuple[str, int, int]:
-    """The list of what an archive holds.
+    """The contents of an archive.
 
     Returns
     -------
     (listing, files, bytes)
-        CSV with member, bytes and sha256 of every file, whatever the packing. The sha256 of that text is the
+        CSV with member, bytes and sha256 of every file, independent of compression. The sha256 of that text is the
         dataset's fingerprint.
     """
     members = list(archive.contents())
@@ -52,7 +52,7 @@ def listed(archive: Archive) -> tuple[str, int, int]:
 
 
 def is_there(dataset: Dataset, folder: Path, name: str) -> bool:
-    """Whether a download of the very same version lies whole in the folder."""
+    """Whether the folder has a complete download of the same version."""
     try:
         known = json.loads((folder / f"{name}.json").read_text())
         if dataset.pinned is None or dataset.pinned != f"{known['name']}/{known['version']}":
@@ -70,14 +70,14 @@ def hashed(listing: str) -> str:
 
 
 def obtain(name: str, dataset: Dataset, folder: Path) -> None:
-    """Bring a dataset into a folder: NAME.zip, NAME.csv with every file's hash, NAME.json with where it is from.
+    """Fetch a dataset into a folder: NAME.zip, NAME.csv with the hash of every file, NAME.json with its origin.
 
-    A download that is there already is kept. What was there stays until the new one is whole.
+    A download of the same version is kept. The old files stay until the new ones are complete.
 
     Raises
     ------
     UserError
-        If it cannot be had, or is broken, or its content is another than `sha256` says.
+        If it cannot be fetched, is broken, or does not match `sha256`.
     """
     if is_there(dataset, folder, name):
         print(f"{name}: {dataset.pinned} is here already", flush=True)

@@ -1,4 +1,4 @@
-"""What every source of photos is told."""
+"""Parameters that all sources have in common."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from facemask.core.params import Section
 
 
 class Dataset(Section):
-    """What a dataset is for, and which content it must have; each source adds where it is.
+    """How a dataset is used, and which content it must have; each source adds its own parameters.
 
     `use` is split (into train, validation and test), train (trained on as a whole) or test (an external test set).
     """
@@ -18,5 +18,5 @@ class Dataset(Section):
 
     @property
     def pinned(self) -> str | None:
-        """What names this content for ever, or None: then it is brought anew whenever datasets change."""
+        """A name of this exact content, or None: then it is fetched again whenever `datasets` changes."""
         return None

@@ -1,8 +1,7 @@
 """Photos from Kaggle, through its official client.
 
-The client is imported only when it is asked for something: its import signs in, prints, makes a
-folder and may use the network. It gives every request one try and all the time in the world; here
-requests have a timeout, and what can pass is tried again.
+The client is imported only where it is used: its import signs in, prints, creates a folder and may use the network. It
+sets no timeout and retries nothing; here requests have a timeout, and temporary errors are retried.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ from facemask.data.sources.dataset import Dataset
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
 
-AGAIN = Retry(
+RETRY = Retry(
     total=4,
     connect=2,
     read=1,
@@ -41,23 +40,23 @@ RESUMES, TRANSFERS = 3, 2
 SIGN_IN = "a token from https://www.kaggle.com/settings in KAGGLE_API_TOKEN or ~/.kaggle/access_token"
 NO_ACCOUNT = (
     f"no Kaggle account was found on this machine; give {SIGN_IN}, or download the zip in a browser "
-    "and name it (source: archive, path: FILE), or draw faces (source: synthetic)"
+    "and name it (source: archive, path: FILE), or use synthetic faces (source: synthetic)"
 )
 
 
-class PatientAdapter(requests.adapters.HTTPAdapter):
-    """Gives up on a server that is silent for some seconds, and asks again where that may help."""
+class RetryingAdapter(requests.adapters.HTTPAdapter):
+    """An adapter with a timeout in seconds that retries temporary errors."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
-        super().__init__(max_retries=AGAIN)
+        super().__init__(max_retries=RETRY)
 
-    def send(self, *arguments, **settings) -> requests.Response:
-        return super().send(*arguments, **settings | {"timeout": self.seconds})
+    def send(self, *args, **kwargs) -> requests.Response:
+        return super().send(*args, **kwargs | {"timeout": self.seconds})
 
 
 def timeout() -> float:
-    """How many seconds a server may be silent: FACEMASK_TIMEOUT, or 30.
+    """The timeout in seconds: FACEMASK_TIMEOUT, or 30.
 
     Raises
     ------
@@ -72,18 +71,18 @@ def timeout() -> float:
 
 
 @contextlib.contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Every session that requests opens meanwhile uses the patient adapter: the client offers no other way."""
-    usual = requests.sessions.HTTPAdapter
-    requests.sessions.HTTPAdapter = functools.partial(PatientAdapter, seconds)
+def retrying(seconds: float) -> Iterator[None]:
+    """Let all new sessions of requests use `RetryingAdapter`: the client offers no other way."""
+    original = requests.sessions.HTTPAdapter
+    requests.sessions.HTTPAdapter = functools.partial(RetryingAdapter, seconds)
     try:
         yield
     finally:
-        requests.sessions.HTTPAdapter = usual
+        requests.sessions.HTTPAdapter = original
 
 
 def sign_in() -> tuple["KaggleApi", bool]:
-    """The client, and whether it found credentials in any of the places it knows.
+    """The client, and whether it found credentials.
 
     Raises
     ------
@@ -104,24 +103,24 @@ def sign_in() -> tuple["KaggleApi", bool]:
 
 
 def refusal(status: int, handle: str, signed_in: bool) -> str:
-    """What an HTTP status means for the user, and what to do about it."""
+    """The message for an HTTP status: what it means and what to do."""
     page = f"https://www.kaggle.com/datasets/{'/'.join(handle.split('/')[:2])}"
     if status == 404:
         return f"Kaggle has no dataset {handle} (404); check owner, name and version in handle against {page}"
     if status in (401, 403) and not signed_in:
-        return f"Kaggle shows {handle} to signed-in users alone ({status}), and {NO_ACCOUNT}"
+        return f"Kaggle shows {handle} only to signed-in users ({status}), and {NO_ACCOUNT}"
     if status == 401:
         return f"Kaggle does not accept the credentials it got (401); give {SIGN_IN}"
     if status == 403:
         return f"your Kaggle account may not read {handle} (403); open {page} and accept its terms, or ask its owner"
     if status == 429:
         return "Kaggle asks for fewer requests (429); wait some minutes and run it again"
-    return f"Kaggle is in trouble (status {status}); run it again later"
+    return f"Kaggle has a server error (status {status}); run it again later"
 
 
 @contextlib.contextmanager
 def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> Iterator[None]:
-    """Turn what the network does into one line; its own texts hold signed addresses and the passwords of proxies."""
+    """Turn network errors into one line; their own messages contain signed addresses and passwords of proxies."""
     try:
         yield
     except requests.HTTPError as error:
@@ -133,7 +132,7 @@ def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> It
             "something that is not Kaggle answered, perhaps a network's sign-in page; "
             "open https://www.kaggle.com in a browser, then run it again"
         ) from None
-    except (requests.RequestException, UnicodeError) as error:  # of a proxy's password that HTTP cannot carry
+    except (requests.RequestException, UnicodeError) as error:  # the last from a proxy's password that is not Latin-1
         kind = type(error).__name__
         reason = (
             f"no connection to Kaggle, or one that broke off or was silent for {seconds:g} s ({kind}); "
@@ -143,7 +142,7 @@ def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> It
 
 
 def describe(api: "KaggleApi", owner: str, name: str, version: str | None) -> tuple[int, str | None]:
-    """The version that will be downloaded, which is the current one if none is asked for, and the licence."""
+    """The version to download, by default the current one, and the licence."""
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetMetadataRequest, ApiGetDatasetRequest
 
     with api.build_kaggle_client() as client:
@@ -158,12 +157,12 @@ def describe(api: "KaggleApi", owner: str, name: str, version: str | None) -> tu
 
 
 def download(api: "KaggleApi", owner: str, name: str, version: int, destination: Path) -> None:
-    """Write one version's zip; a transfer that is cut goes on where it stopped, or begins again.
+    """Download the zip of a version; an interrupted transfer is resumed or restarted.
 
     Raises
     ------
     UserError
-        If every transfer ends with another size than was announced.
+        If every transfer ends with another size than announced.
     """
     from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
@@ -185,14 +184,14 @@ def download(api: "KaggleApi", owner: str, name: str, version: int, destination:
 
 
 class Kaggle(Dataset):
-    """A dataset of Kaggle: owner/name/version, or owner/name for the current version."""
+    """A dataset on Kaggle: owner/name/version, or owner/name for the current version."""
 
     source: Literal["kaggle"]
     handle: Annotated[str, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*(/[1-9]\d*)?$")]
 
     @property
     def pinned(self) -> str | None:
-        """The handle if it names a version, whose content never changes."""
+        """The handle if it names a version; the content of a version never changes."""
         return self.handle if self.handle.count("/") == 2 else None
 
 
@@ -202,11 +201,11 @@ def fetch(dataset: Kaggle, destination: Path) -> dict[str, str | int | None]:
     Raises
     ------
     UserError
-        If Kaggle does not give the zip; the message says why and what to do.
+        If the download fails; the message says why and what to do.
     """
     owner, name, version = (*dataset.handle.split("/"), None)[:3]
     seconds = timeout()
-    with patience(seconds):
+    with retrying(seconds):
         api, signed_in = sign_in()
         with explained(dataset.handle, signed_in, seconds, reached=False):
             number, licence = describe(api, owner, name, version)

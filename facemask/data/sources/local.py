@@ -1,4 +1,4 @@
-"""Photos on this machine: a zip, or a folder that is packed into one."""
+"""Photos on this machine: a zip, or a folder that is packed into a zip."""
 
 import os
 import shutil
@@ -20,25 +20,25 @@ class Local(Dataset):
 
 
 def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Every file in a folder and below it, links followed, in order.
+    """Every file in a folder and its subfolders, links followed, sorted.
 
     Raises
     ------
     UserError
-        If a folder holds itself, or something in it is no file: a photo must not vanish unseen.
+        If a folder contains itself, or something in it is not a file: no photo may be left out silently.
     OSError
         If a folder cannot be listed.
     """
     real = folder.resolve()
     if real in above:
-        raise UserError(f"{folder} is a link to a folder that holds it; take the link away")
+        raise UserError(f"{folder} is a link to a folder that contains it; remove the link")
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             yield from files_in(path, (*above, real))
         elif path.is_file():
             yield path
         else:
-            raise UserError(f"{path} is no file, or a link to nothing; take it away")
+            raise UserError(f"{path} is not a file, or a broken link; remove it")
 
 
 def name_in(folder: Path, file: Path) -> str:
@@ -59,7 +59,7 @@ def name_in(folder: Path, file: Path) -> str:
 
 
 def fetch(dataset: Local, destination: Path) -> dict[str, str | int | None]:
-    """Copy a zip, or pack a folder, after a look at every member.
+    """Copy a zip after checking its members, or pack a folder.
 
     Raises
     ------

@@ -1,9 +1,8 @@
-"""Faces drawn by the project: a three-class dataset that needs no account and no network.
+"""Synthetic faces: a dataset of three classes that needs no account and no network.
 
-A head is a rough solid: points given in head coordinates (x to the viewer's right, y down,
-z towards the viewer; half a head height is 1) are turned by yaw, pitch and roll and projected.
-So pose, skin, hair, light, background and the kind of mask vary independently, and the only
-thing that tells the classes apart is where the mask sits.
+A head is a simple solid: points in head coordinates (x to the viewer's right, y down, z towards the viewer; half a head
+height is 1) are rotated by yaw, pitch and roll and projected. Pose, skin, hair, light, background and the kind of mask
+vary independently; the classes differ only in the position of the mask.
 """
 
 import io
@@ -36,8 +35,8 @@ RESPIRATOR = ("f6f6f3", "ecebe6", "f3efe4", "2a2c2f")
 IRISES = ("3b2414", "4d3018", "5b7d8f", "4f6b43", "241810")
 FRAMES = ("141414", "3a2414", "6b6b70", "7a1f2b")
 
-# What makes one person differ from the next, mask aside: measures and their ranges (angles in degrees, the rest in
-# head coordinates or fractions of the picture), features and their probabilities, colours and what they vary around.
+# The attributes of a person: measures and their ranges (angles in degrees, the rest in head coordinates or fractions of
+# the picture), features and their probabilities, colours with their palettes and ranges of brightness.
 MEASURES = {
     "yaw": (-22, 22), "pitch": (-8, 8), "roll": (-8, 8), "scale": (0.36, 0.41),
     "right": (-0.025, 0.025), "down": (-0.025, 0.025), "width": (0.92, 1.06), "jaw": (0.86, 1.14),
@@ -58,7 +57,7 @@ class Person(SimpleNamespace):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Person":
-        """Anyone."""
+        """A random person."""
         return cls(
             **{name: rng.uniform(*limits) for name, limits in MEASURES.items()},
             **{name: rng.random() < probability for name, probability in FEATURES.items()},
@@ -67,7 +66,7 @@ class Person(SimpleNamespace):
 
 
 def rgb(colour: str) -> np.ndarray:
-    """RRGGBB as float array (3,), 0 to 255."""
+    """A colour RRGGBB as float array (3,), 0 to 255."""
     return np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], float)
 
 
@@ -86,13 +85,13 @@ def curve(points, closed: bool = True, steps: int = 8) -> np.ndarray:
 
 
 def mirrored(right) -> np.ndarray:
-    """Close a shape given by its right half, from top to bottom, by its mirror image."""
+    """A closed shape from its right half, given from top to bottom, and the mirror image of that."""
     right = np.asarray(right, float)
     return np.vstack([right, right[::-1] * (-1, 1)])
 
 
 class Canvas:
-    """A picture drawn larger than it is delivered, so that edges come out smooth."""
+    """A supersampled picture, for antialiased edges."""
 
     def __init__(self, size: int):
         self.size = size
@@ -100,13 +99,13 @@ class Canvas:
         self.image = Image.new("RGB", (self.side, self.side))
 
     def stencil(self, points) -> Image.Image:
-        """The inside of a polygon (n, 2), in canvas pixels, as a grey picture of the canvas."""
+        """The inside of a polygon (n, 2), in canvas pixels, as a mask of the size of the canvas."""
         stencil = Image.new("L", self.image.size)
         ImageDraw.Draw(stencil).polygon(np.ravel(points).tolist(), fill=255)
         return stencil
 
     def fill(self, points, colour, opacity: float = 1.0, blur: float = 0.0, inside: Image.Image | None = None):
-        """Paint a polygon, softly (blur in pixels) if asked, and only inside a stencil if one is given."""
+        """Fill a polygon, blurred by a number of pixels, and only inside a stencil if one is given."""
         tone = tuple(int(v) for v in np.clip(colour, 0, 255))
         points = np.asarray(points)
         left, top = (max(0, int(least - 3 * blur)) for least in points.min(axis=0))
@@ -129,7 +128,7 @@ class Canvas:
 
 
 class Head:
-    """Where the points of a turned head lie on the canvas."""
+    """The projection of a head in its pose onto the canvas."""
 
     def __init__(self, person: Person, side: int):
         self.yaw = np.radians(person.yaw)
@@ -156,7 +155,7 @@ class Head:
         return self.place(x, y, depth + lift)
 
     def silhouette(self, points, depth=0.0) -> np.ndarray:
-        """Canvas positions of an outline, which a turn of the head moves but does not narrow."""
+        """Canvas positions of an outline, which yaw moves but does not narrow."""
         x, y = np.asarray(points, float).T
         return self.place(x / np.cos(self.yaw), y, depth)
 
@@ -170,7 +169,7 @@ class Head:
 
 
 def draw_background(canvas: Canvas, person: Person, rng: np.random.Generator):
-    """A wall lit from one side, with out-of-focus furniture, windows or lamps before it."""
+    """A wall with a gradient of light, and blurred shapes before it."""
     side = canvas.side
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0 : canvas.size, 0 : canvas.size] / canvas.size - 0.5
@@ -208,14 +207,14 @@ def draw_body(canvas: Canvas, head: Head, person: Person, rng: np.random.Generat
 
 
 def draw_hair_behind(canvas: Canvas, head: Head, person: Person):
-    """Long hair falls behind the head."""
+    """Long hair behind the head."""
     length = person.hair_length
     half = [(0.0, -1.10), (0.50, -1.03), (0.84, -0.62), (0.92, 0.0), (0.90, 0.6 * length), (0.70, length)]
     canvas.fill(head.silhouette(curve(mirrored(half)), -0.2), person.hair * 0.72)
 
 
 def draw_ears(canvas: Canvas, head: Head, skin: np.ndarray):
-    """The ears; the far one of a turned head is covered by the head drawn after it."""
+    """The ears; the head, drawn later, covers the far one of a turned head."""
     t = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     for sign in (-1, 1):
         ear = head.place(sign * (0.79 + 0.09 * np.cos(t)), 0.04 + 0.21 * np.sin(t), -0.06)
@@ -224,7 +223,7 @@ def draw_ears(canvas: Canvas, head: Head, skin: np.ndarray):
 
 
 def draw_skull(canvas: Canvas, head: Head, person: Person) -> Image.Image:
-    """The bare head with its shaded side, blushed cheeks and eye sockets; returns its stencil."""
+    """The head without hair: shading, cheeks and eye sockets; returns its stencil."""
     skin = person.skin
     outline = head.outline()
     canvas.fill(outline, skin)
@@ -328,7 +327,7 @@ def draw_glasses(canvas: Canvas, head: Head, person: Person, rng: np.random.Gene
 
 
 def draw_hair(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
-    """The hair seen from the front: a hairline over the forehead and sides."""
+    """Hair over the forehead and at the sides."""
     top = 1.06 + rng.uniform(0.0, 0.14)
     hair, line, part = person.hair, person.hairline, person.parting
     side = rng.uniform(0.05, 0.5) if person.long_hair else rng.uniform(-0.35, -0.05)
@@ -450,7 +449,7 @@ def draw_mask(canvas: Canvas, head: Head, rng: np.random.Generator, label: str):
 
 
 class Patch(NamedTuple):
-    """A piece of cloth or paper somewhere on a face: its edges in head coordinates, and its colour (3,), 0 to 255."""
+    """An occluding patch on a face: its edges in head coordinates, and its colour (3,), 0 to 255."""
 
     left: float
     right: float
@@ -460,7 +459,7 @@ class Patch(NamedTuple):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Patch":
-        """One of any size, anywhere from the forehead to the chin."""
+        """A random patch between forehead and chin."""
         x, y = rng.uniform((-0.3, -0.7), (0.3, 0.95))
         width, height = rng.uniform((0.3, 0.15), (0.75, 0.5))
         return cls(
@@ -484,7 +483,7 @@ def draw_patch(canvas: Canvas, head: Head, patch: Patch):
 
 
 def develop(canvas: Canvas, exposure: float, rng: np.random.Generator) -> Image.Image:
-    """What a camera adds: exposure, colour of the light, focus and grain."""
+    """Camera effects: exposure, white balance, blur and noise."""
     picture = canvas.image.resize((canvas.size, canvas.size), Image.Resampling.BOX)
     if rng.random() < 0.3:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.0)))
@@ -496,20 +495,20 @@ def develop(canvas: Canvas, exposure: float, rng: np.random.Generator) -> Image.
 def draw_person(
     person: Person, rng: np.random.Generator, label: str, size: int, patch: Patch | None = None
 ) -> Image.Image:
-    """Draw somebody.
+    """Draw a person.
 
     Parameters
     ----------
     person : Person
-        What the picture shows, mask aside.
+        The attributes of the person.
     rng : Generator
-        Decides the rest: the mask, furniture, strands of hair, grain.
+        For the rest: mask, background, strands of hair, noise.
     label : str
         One of `CLASSES`.
     size : int
         Side of the square RGB picture, in pixels.
     patch : Patch, optional
-        What covers a part of the face.
+        An occlusion of the face.
     """
     canvas = Canvas(size)
     head = Head(person, canvas.side)
@@ -536,12 +535,12 @@ def draw_person(
 
 
 def draw_face(rng: np.random.Generator, label: str, size: int) -> Image.Image:
-    """Draw anyone; rng decides everything but the class and the side of the picture in pixels."""
+    """Draw a random person of a class; size is the side of the picture in pixels."""
     return draw_person(Person.sample(rng), rng, label, size)
 
 
 def draw_member(index: int, size: int) -> tuple[str, bytes]:
-    """The archive member `CLASS/NUMBER.jpg` and its JPEG bytes; it depends on index and size alone."""
+    """The archive member `CLASS/NUMBER.jpg` and its JPEG bytes, which depend only on index and size."""
     number, which = divmod(index, len(CLASSES))
     picture = draw_face(np.random.default_rng([which, number]), CLASSES[which], size)
     jpeg = io.BytesIO()
@@ -550,7 +549,7 @@ def draw_member(index: int, size: int) -> tuple[str, bytes]:
 
 
 class Synthetic(Dataset):
-    """How many faces to draw, and the side of their pictures in pixels."""
+    """Synthetic faces: how many, and the side of their pictures in pixels."""
 
     source: Literal["synthetic"]
     images: Annotated[int, Field(ge=30)]
@@ -558,7 +557,7 @@ class Synthetic(Dataset):
 
 
 def fetch(dataset: Synthetic, destination: Path) -> dict[str, str | int | None]:
-    """Draw `dataset.images` faces, the classes in turn; a larger dataset begins with a smaller one."""
+    """Draw `dataset.images` faces, classes in turn; a larger dataset starts with the faces of a smaller one."""
     work = (joblib.delayed(draw_member)(index, dataset.size) for index in range(dataset.images))
     drawn = joblib.Parallel(n_jobs=joblib.cpu_count(), batch_size=16, return_as="generator")(work)
     write_archive(destination, counted(drawn, "draw", dataset.images, "faces"))

@@ -1,4 +1,4 @@
-"""The console script `facemask`: one module a command, each with `DETECTOR_SIZES`, `arguments` and `main`."""
+"""The console script `facemask`: a module a command, each with `DETECTOR_SIZES`, `arguments` and `main`."""
 
 import argparse
 import importlib
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 COMMANDS = {
     "predict": "label the faces in photos, folders and zips",
     "watch": "label the faces in a video, a camera or a stream",
-    "serve": "open a local page that labels dropped photos and the webcam",
+    "serve": "serve a local page that labels photos and the webcam",
 }
 
 
 def main() -> None:
-    """Run a command; what a user can mend is one line and exit status 1, or with FACEMASK_DEBUG=1 a traceback."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what matters of it is said in one line
+    """Run a command; an error that a user can fix is one line and status 1, or with FACEMASK_DEBUG=1 a traceback."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # errors are reported in one line
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name is bytes, not always text
-    parser = argparse.ArgumentParser(prog="facemask", description="Tells who wears a mask, with an exported model.")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be valid text
+    parser = argparse.ArgumentParser(prog="facemask", description="Tell who wears a mask, with an exported model.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     named = sys.argv[1] if len(sys.argv) > 1 else None
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if name == named:  # the others' imports cost time
+        if name == named:  # importing the others takes time
             module = importlib.import_module(f"facemask.inference.commands.{name}")
             command.description = module.__doc__
             common_arguments(command, module.DETECTOR_SIZES)
@@ -39,7 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         sys.exit(args.run(args))
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as head, closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) -> None:
-    """The model and the detector, which every command takes."""
+    """Arguments of all commands: model and detector."""
     from facemask.inference.classifier import DEFAULT_FOLDER
     from facemask.inference.detectors import DETECTORS
 
@@ -62,40 +62,39 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
     )  # fmt: skip
     model.add_argument(
         "--detector", choices=DETECTORS, default="yunet",
-        help="what finds the faces; none: every photo is one face, cut out already (%(default)s)",
+        help="the face detector; none: every photo is a cropped face (%(default)s)",
     )  # fmt: skip
     model.add_argument(
-        "--detector-weights", type=Path, metavar="FILE", help="the detector's weights; without, they are fetched once"
+        "--detector-weights", type=Path, metavar="FILE", help="weights of the detector; by default downloaded once"
     )
     model.add_argument(
         "--detector-size", type=sizes, default=default_sizes, metavar="PIXELS",
-        help="the longest side is scaled to this to find faces: less for faces that fill the picture, more for faces "
-        f"far away; several, with commas, find both ({','.join(map(str, default_sizes))})",
+        help="longest side of the photo for detection: small for faces that fill the photo, large for distant faces; "
+        f"several, separated by commas, are merged ({','.join(map(str, default_sizes))})",
     )  # fmt: skip
     model.add_argument(
         "--min-size", type=int, metavar="PIXELS",
-        help="faces with a smaller side are found but not labelled (what decision.json says: the pipeline left them "
-        "out too)",
+        help="faces with a smaller side are detected but not labelled (as in faces.json: the pipeline left them out)",
     )  # fmt: skip
 
 
-def sizes(word: str) -> list[int]:
-    """Numbers of pixels from the command line, with commas between them."""
-    numbers = [int(part) if part.isdecimal() else 0 for part in word.split(",")]
+def sizes(text: str) -> list[int]:
+    """Parse sizes in pixels from the command line, separated by commas."""
+    numbers = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
     if not all(32 <= number <= 4096 for number in numbers):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number of pixels from 32 to 4096, or several with commas")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 32 to 4096, or several with commas")
     return numbers
 
 
 def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
-    """What finds and labels faces as the command line says, for so many threads."""
+    """The detectors and classifiers that the command line names, for a number of threads."""
     import cv2
 
     from facemask.inference.classifier import Classifier
     from facemask.inference.detectors import DETECTORS, WeightsError
     from facemask.inference.recognition import Recognizer
 
-    cv2.setNumThreads(1)  # every thread has its own photo
+    cv2.setNumThreads(1)  # photos are processed in parallel
     classifiers = [Classifier(args.model) for _ in range(workers)]
     try:
         detectors = [DETECTORS[args.detector](args.detector_weights, args.detector_size) for _ in range(workers)]

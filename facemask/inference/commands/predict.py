@@ -1,13 +1,13 @@
 """Label the faces in photos.
 
-Results go to standard output, a photo a line (--format), as soon as they are known and in the order of
-the paths; progress and what cannot be read go to standard error. A photo without a face is a result.
+Results go to standard output, a photo a line (--format), as soon as they are known and in the order of the paths;
+progress and errors go to standard error. A photo without a face is not an error.
 
 exit status:
   0  every photo was read
-  1  nothing could be done; one line says why
-  2  the command line is wrong
-  3  some photos could not be read; the others were
+  1  error, reported in one line
+  2  wrong command line
+  3  some photos could not be read, or their annotated copies not written
 """
 
 import argparse
@@ -36,19 +36,19 @@ DETECTOR_SIZES = [320, 640]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the arguments."""
     parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="a photo, a folder (with all below it), a zip, or a quoted pattern"
+        "paths", nargs="+", metavar="PATH", help="a photo, a folder (with its subfolders), a zip, or a quoted pattern"
     )
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write copies there with the faces drawn in")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write annotated copies to this folder")
     parser.add_argument(
         "--format", choices=WRITERS, default="text",
-        help="text: for people; json: an object a line; csv: a row a face, or a row for a photo without (%(default)s)",
+        help="text; json: an object a line; csv: a row a face, and one for a photo without faces (%(default)s)",
     )  # fmt: skip
 
 
 class Photo(NamedTuple):
-    """Something to look at: its name for the user, where its copy belongs, and how to read it."""
+    """A photo: its name, the relative path of its annotated copy, and a function that reads it."""
 
     name: str
     place: PurePosixPath
@@ -56,7 +56,7 @@ class Photo(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What is known of a photo: its faces, or why it could not be read."""
+    """The result for a photo: its faces, or why it could not be read."""
 
     photo: str
     faces: list[LabelledFace]
@@ -64,10 +64,10 @@ class Result(NamedTuple):
 
 
 def main(args: argparse.Namespace) -> int:
-    """Label everything that is named; the exit status."""
+    """Label all photos; return the exit status."""
     photos = [photo for path in args.paths for photo in photos_of(path, args.output)]
     if not photos:
-        raise UserError(f"there are no photos in {', '.join(args.paths)}; known are {' '.join(sorted(SUFFIXES))}")
+        raise UserError(f"there are no photos in {', '.join(args.paths)}; supported are {' '.join(sorted(SUFFIXES))}")
     workers = min(cores(), len(photos))
     recognize = recognizer(args, workers)
     copies = places(photos, args.output) if args.output else [None] * len(photos)
@@ -86,20 +86,20 @@ def main(args: argparse.Namespace) -> int:
     return 3 if unread else 0
 
 
-def photos_of(word: str, output: Path | None) -> Iterator[Photo]:
-    """The photos that an argument stands for, sorted, less those in the output folder.
+def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
+    """The photos that an argument names, sorted, without those in the output folder.
 
     Raises
     ------
     UserError
-        If there is nothing of that name, or it is the output folder.
+        If there is nothing of that name, or it is in the output folder.
     """
-    path = Path(word)
+    path = Path(name)
     if path.is_dir():
         own = output.resolve() if output else None
         if own in (path.resolve(), *path.resolve().parents):
             raise UserError(
-                f"--output: {word} is in {output}, where only annotated copies may be; name another folder, "
+                f"--output: {name} is in {output}, which is for annotated copies; name another folder, "
                 f"for example {path / 'annotated'}"
             )
         for file in sorted(path.rglob("*")):
@@ -107,16 +107,16 @@ def photos_of(word: str, output: Path | None) -> Iterator[Photo]:
                 yield of_file(file, PurePosixPath(file.relative_to(path)))
     elif path.is_file() and path.suffix.lower() == ".zip":
         archive = Archive(path)
-        for name in archive.names:
-            if PurePosixPath(name).suffix.lower() in SUFFIXES:
-                yield Photo(f"{word}/{name}", PurePosixPath(name), lambda name=name: archive.read(name))
+        for member in archive.names:
+            if PurePosixPath(member).suffix.lower() in SUFFIXES:
+                yield Photo(f"{name}/{member}", PurePosixPath(member), lambda member=member: archive.read(member))
     elif path.exists():
         yield of_file(path, PurePosixPath(path.name))
-    elif found := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207 (the word may be absolute)
-        for name in found:
-            yield from photos_of(name, output)
+    elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (the pattern may be absolute)
+        for match in found:
+            yield from photos_of(match, output)
     else:
-        raise UserError(f"there is no file or folder {word}")
+        raise UserError(f"there is no file or folder {name}")
 
 
 def of_file(file: Path, place: PurePosixPath) -> Photo:
@@ -135,11 +135,11 @@ def of_file(file: Path, place: PurePosixPath) -> Photo:
 
 
 def places(photos: list[Photo], folder: Path) -> list[Path]:
-    """Where the annotated copies go: no two at one place, none over a photo that is looked at.
+    """The paths of the annotated copies: all different, and none that of a photo.
 
     Raises
     ------
-    UserError
+    OSError
         If the folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,24 +183,24 @@ def look(work: tuple[Photo, Path | None], recognize: Recognizer) -> Result:
 
 
 def encode(pixels: np.ndarray, suffix: str) -> bytes:
-    """uint8 RGB pixels (height, width, 3) as a file of the format that a suffix names.
+    """Encode uint8 RGB pixels (height, width, 3) in the format of a suffix.
 
     Raises
     ------
     ImageError
-        If the format cannot hold so many pixels.
+        If the format does not support so many pixels.
     """
     file, kind = io.BytesIO(), Image.registered_extensions()[suffix.lower()]
     try:
         Image.fromarray(pixels).save(file, kind)
-    except Exception as error:  # Pillow's encoders raise whatever their format's library says
+    except Exception as error:  # Pillow's encoders raise many kinds
         height, width = pixels.shape[:2]
         raise ImageError(f"a copy of {width} x {height} pixels cannot be written as {kind}: {error}") from None
     return file.getvalue()
 
 
 def text_writer(classes: list[str]) -> Callable[[Result], None]:
-    """Lines for people."""
+    """Plain text."""
 
     def write(result: Result) -> None:
         if result.error is None:
@@ -211,7 +211,7 @@ def text_writer(classes: list[str]) -> Callable[[Result], None]:
 
 
 def json_writer(classes: list[str]) -> Callable[[Result], None]:
-    """An object a line: photo, and faces (as `LabelledFace.described`) or error."""
+    """JSON lines: photo, and faces (as `LabelledFace.described`) or error."""
 
     def write(result: Result) -> None:
         found = {"faces": [face.described() for face in result.faces]} if result.error is None else {}
@@ -222,7 +222,7 @@ def json_writer(classes: list[str]) -> Callable[[Result], None]:
 
 
 def csv_writer(classes: list[str]) -> Callable[[Result], None]:
-    """A row a face; a photo without faces has one row, with those columns empty."""
+    """CSV: a row a face; a photo without faces has one row, with empty columns."""
     columns = ["photo", "left", "top", "right", "bottom", "score", "label", "probability"]
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow([*columns, *(f"p_{name}" for name in classes), "error"])

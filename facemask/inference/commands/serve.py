@@ -1,13 +1,13 @@
-"""Open a local page: drop photos on it, or turn on the webcam, and see who wears a mask.
+"""Serve a local page that labels dropped photos and the webcam, and an HTTP API.
 
-The server answers this machine alone (127.0.0.1), and photos stay on it. Programs can ask it too:
-curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict; /openapi.json describes it.
-Ctrl-C ends it.
+The server listens on 127.0.0.1 only, and photos stay on this machine. For programs:
+curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict; /openapi.json describes the API.
+Ctrl-C stops it.
 
 exit status:
-  0  ended by the user
-  1  it could not start; one line says why
-  2  the command line is wrong
+  0  stopped by the user
+  1  it could not start; the reason is reported in one line
+  2  wrong command line
 """
 
 import argparse
@@ -28,16 +28,16 @@ DETECTOR_SIZES = [320, 640]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument("--port", type=int, default=8000, help="0: any that is free (%(default)s)")
+    """Add the arguments."""
+    parser.add_argument("--port", type=int, default=8000, help="0: any free port (%(default)s)")
     parser.add_argument(
         "--card", type=Path, metavar="FILE", help=f"the model card to show (with the default model, {CARD})"
     )
-    parser.add_argument("--no-browser", action="store_true", help="open no browser, only say the address")
+    parser.add_argument("--no-browser", action="store_true", help="print the address without opening a browser")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Serve until interrupted; the exit status."""
+    """Serve until interrupted; return the exit status."""
     try:
         import uvicorn
 
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    print(f"facemask serve: {address} (Ctrl-C ends)", file=sys.stderr, flush=True)
+    print(f"facemask serve: {address} (Ctrl-C stops it)", file=sys.stderr, flush=True)
     if not args.no_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
     with contextlib.suppress(KeyboardInterrupt):
@@ -63,12 +63,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on this machine's loopback.
+    """A socket on the loopback interface.
 
     Raises
     ------
     UserError
-        If the port is taken or not allowed.
+        If the port is in use or not allowed.
     """
     try:
         return socket.create_server(("127.0.0.1", port))

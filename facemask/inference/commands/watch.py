@@ -1,19 +1,19 @@
 """Label the faces in a video file, a camera (its number) or a stream (its address).
 
-Faces are followed from frame to frame by the overlap of their boxes. What is shown is an exponential mean
-over the frames (weight {weight} for the newest), and a label changes only after that mean has said so for
-{change} frames in a row. A face has appeared after {change} frames and has left when missing for {forget}.
+Faces are tracked from frame to frame by the IoU of their boxes. Probabilities are exponential moving averages over the
+frames (weight {weight} for the newest); a label changes after {change} frames in a row in which they give another one.
+A face has appeared after {change} frames and has left when missing for {forget}.
 
 Events go to standard output as JSON, one a line: seconds since the start (and for live sources the
 time of day), appeared, changed or left, the number of the face, its label and probability, its box.
 
-Of a file every frame is looked at. Of a live source the newest is: those that come too fast are dropped.
-A live source that is lost is opened again until --patience runs out. Ctrl-C ends well: the files are whole.
+Every frame of a file is processed, and the newest of a live source: those that come too fast are dropped.
+A lost live source is reopened until --patience runs out. Ctrl-C leaves complete files.
 
 exit status:
   0  end of the video, Ctrl-C, or q in the window
-  1  the source or an output is unusable, or the source is lost for good; one line says why
-  2  the command line is wrong
+  1  the source or an output cannot be used, or the source is lost; the reason is reported in one line
+  2  wrong command line
 """
 
 import argparse
@@ -41,32 +41,32 @@ from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_W
 from facemask.inference.video import Frame, Source, Writer, is_file
 
 __doc__ = __doc__.format(weight=NEW_WEIGHT, change=FRAMES_TO_CHANGE, forget=FRAMES_TO_FORGET)
-TITLE = "facemask (q ends)"
+TITLE = "facemask (q quits)"
 DETECTOR_SIZES = [320]  # one, for speed
 PHASES = ("read", "detect", "classify", "draw and write")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the arguments."""
     parser.add_argument("source", help="a video file, the number of a camera, or an address (rtsp://, http://)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
     parser.add_argument("--window", action="store_true", help="show the annotated video")
-    parser.add_argument("--events", type=Path, metavar="FILE", help="write the events there, not to standard output")
+    parser.add_argument("--events", type=Path, metavar="FILE", help="write events to this file, not to standard output")
     parser.add_argument(
         "--patience", type=float, default=60, metavar="SECONDS",
-        help="give a lost live source up after so long (%(default)s)",
+        help="give up a lost live source after this time (%(default)s)",
     )  # fmt: skip
 
 
 class Watch:
-    """What is done with every frame once its faces are labelled: follow, log, draw, write, show."""
+    """Processes every frame with labelled faces: track, log, draw, write, show."""
 
     def __init__(self, tracker: Tracker, events: TextIO, writer: Writer | None, window: bool, live: bool):
         self.tracker, self.events, self.writer, self.window, self.live = tracker, events, writer, window, live
         self.frames, self.seconds = 0, 0.0
 
     def take(self, frame: Frame, faces: list[LabelledFace]) -> None:
-        """One more frame; KeyboardInterrupt if q was pressed."""
+        """Process a frame; raise KeyboardInterrupt if q was pressed."""
         self.frames, self.seconds = self.frames + 1, frame.seconds
         visible, events = self.tracker.update(faces)
         self.log(events)
@@ -80,7 +80,7 @@ class Watch:
                 raise KeyboardInterrupt
 
     def log(self, events: list[tuple[str, Track]]) -> None:
-        """Write events, a line each."""
+        """Write events as JSON lines."""
         clock = {"clock": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")} if self.live else {}
         for event, track in events:
             content = {"time": round(self.seconds, 3), **clock, "event": event, "track": track.number}
@@ -89,7 +89,7 @@ class Watch:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Watch until the source ends; the exit status."""
+    """Watch until the source ends; return the exit status."""
     if args.window:
         open_window()
     check_outputs(args)
@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> int:
     start, cpu = time.perf_counter(), time.process_time()
     with ExitStack() as stack:
         frames = iter(stack.enter_context(source))
-        first = next(frames, None)  # before it, no output is touched
+        first = next(frames, None)  # outputs are opened after it
         if first is None:
             raise UserError(f"{source.shown} has no frame that can be read")
         events = stack.enter_context(args.events.open("w", encoding="utf-8")) if args.events else sys.stdout
@@ -125,7 +125,7 @@ def main(args: argparse.Namespace) -> int:
             while waiting:
                 finish()
         except KeyboardInterrupt:
-            say("ended by the user")
+            say("stopped by the user")
         finally:
             watch.log(watch.tracker.end())
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -135,7 +135,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def check_outputs(args: argparse.Namespace) -> None:
-    """Refuse outputs that would overwrite the source, under whatever name, or each other.
+    """Refuse outputs that would overwrite the source, by any of its names, or each other.
 
     Raises
     ------
@@ -151,12 +151,12 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 
 def say(line: str) -> None:
-    """One line for the user, beside the results."""
+    """Print a line on standard error."""
     print(f"facemask watch: {line}", file=sys.stderr, flush=True)
 
 
 def open_window() -> None:
-    """Open the window before anything else takes time.
+    """Open the window, before anything that takes time.
 
     Raises
     ------
@@ -173,8 +173,8 @@ def open_window() -> None:
 
 
 def report(frames: int, seconds: float, cpu: float, source: Source, phases: dict[str, float]) -> None:
-    """Say how many frames there were, how fast, and where the time went."""
+    """Print the number of frames, the frame rate, and the time of each phase."""
     dropped = f", {source.dropped} dropped" if source.live else ""
     say(f"{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s{dropped}")
-    went = ", ".join(f"{name} {1000 * phases[name] / max(1, frames):.1f}" for name in PHASES)
-    say(f"ms a frame, in threads side by side: {went}; processor time {1000 * cpu / max(1, frames):.1f}")
+    times = ", ".join(f"{name} {1000 * phases[name] / max(1, frames):.1f}" for name in PHASES)
+    say(f"ms a frame, in parallel threads: {times}; CPU time {1000 * cpu / max(1, frames):.1f}")

@@ -1,8 +1,7 @@
-"""Where faces are in a photo: one module a detector, registered here.
+"""Face detectors, one module each, registered here.
 
-A detector is opened with a weights file (None: its own) and the sizes to which it scales the longest
-side of a photo, in pixels; then it maps uint8 RGB pixels (height, width, 3) to faces. It is for one
-thread at a time.
+A detector is opened with a weights file (None: its default) and the sizes to which it scales the longest side of a
+photo, in pixels; it maps uint8 RGB pixels (height, width, 3) to faces. It is not thread-safe.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,32 +14,32 @@ import numpy as np
 from facemask.core.errors import UserError
 from facemask.data.boxes import Box
 
-MAX_OVERLAP = 0.3
+MAX_IOU = 0.3
 
 
 class Face(NamedTuple):
-    """A face, in its box or (None) as the whole photo, and how sure the detector is of it, 0 to 1."""
+    """A detected face: its box, None for the whole photo, and the detector's score, 0 to 1."""
 
     box: Box | None
     score: float
 
 
 class WeightsError(UserError):
-    """The weights of a detector that cannot be used; the message says which, and why."""
+    """Weights of a detector that cannot be used; the message says which, and why."""
 
 
 Detector = Callable[[np.ndarray], list[Face]]
 
 
 def open_yunet(weights: Path | None, sizes: Sequence[int]) -> Detector:
-    """YuNet, which finds faces of 10 to 300 pixels, masked ones too."""
+    """YuNet, which detects faces of 10 to 300 pixels, masked ones too."""
     from facemask.inference.detectors.yunet import YuNet
 
     return YuNet(weights, sizes)
 
 
 def open_none(weights: Path | None, sizes: Sequence[int]) -> Detector:
-    """Every photo is one face: for photos that are cut out already."""
+    """No detection: every photo is a cropped face."""
     return lambda pixels: [Face(None, 1.0)]
 
 
@@ -48,7 +47,7 @@ DETECTORS = {"yunet": open_yunet, "none": open_none}
 
 
 def suppressed(faces: list[Face]) -> list[Face]:
-    """Non-maximum suppression: the surest first, without those that overlap a surer one by IoU > `MAX_OVERLAP`."""
+    """Non-maximum suppression: by falling score, without faces whose IoU with a better one is above `MAX_IOU`."""
     boxes = [(box.left, box.top, box.right - box.left, box.bottom - box.top) for box, _ in faces]
-    kept = cv2.dnn.NMSBoxes(boxes, [face.score for face in faces], 0.0, MAX_OVERLAP)
+    kept = cv2.dnn.NMSBoxes(boxes, [face.score for face in faces], 0.0, MAX_IOU)
     return [faces[number] for number in kept]

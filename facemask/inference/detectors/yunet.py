@@ -15,20 +15,20 @@ from facemask.inference.detectors import Face, WeightsError, suppressed
 NAME = "face_detection_yunet_2023mar.onnx"
 ADDRESS = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{NAME}"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-# OpenCV's own default of 0.9 loses two masked faces in three and keeps the bare ones.
-LEAST_SCORE = 0.6
+# At OpenCV's default of 0.9, two in three masked faces are missed, and few unmasked ones.
+MIN_SCORE = 0.6
 
 
 class YuNet:
-    """Finds faces after scaling the longest side of a photo to each of `sizes`, in pixels.
+    """Detects faces after scaling the longest side of a photo to each of `sizes`, in pixels.
 
-    At a small size it finds the faces that fill the photo, at a large one those far away; what it finds
-    at several sizes is merged by non-maximum suppression.
+    A small size is for faces that fill the photo, a large one for distant faces; detections at several sizes are merged
+    by non-maximum suppression.
 
     Raises
     ------
     WeightsError
-        If the weights are no model, or are to be fetched and cannot be.
+        If the weights are not a model, or cannot be downloaded.
     """
 
     def __init__(self, weights: Path | None, sizes: Sequence[int]):
@@ -38,12 +38,12 @@ class YuNet:
             raise WeightsError(f"there is no file {file}")
         with silenced():
             try:
-                self._network = cv2.FaceDetectorYN.create(os.fsencode(file), "", (sizes[0], sizes[0]), LEAST_SCORE)
+                self._network = cv2.FaceDetectorYN.create(os.fsencode(file), "", (sizes[0], sizes[0]), MIN_SCORE)
             except cv2.error:
                 raise WeightsError(f"{file} is not YuNet as an ONNX file; its address is {ADDRESS}") from None
 
     def __call__(self, pixels: np.ndarray) -> list[Face]:
-        """Faces in uint8 RGB pixels (height, width, 3), the surest first."""
+        """Faces in uint8 RGB pixels (height, width, 3), by falling score."""
         return suppressed([face for size in self.sizes for face in self._find(pixels, size)])
 
     def _find(self, pixels: np.ndarray, size: int) -> Iterator[Face]:
@@ -62,7 +62,7 @@ class YuNet:
 
 
 def fetched() -> Path:
-    """The weights in the user's cache, fetched the first time."""
+    """The weights in the user's cache, downloaded the first time."""
     import platformdirs
 
     file = platformdirs.user_cache_path("facemask") / NAME

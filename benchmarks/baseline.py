@@ -1,8 +1,8 @@
-"""The usual recipe, as people write it: every photo in memory, ImageDataGenerator, a frozen network run every epoch.
+"""The baseline, as in many tutorials: all photos in memory, ImageDataGenerator, a frozen network run every epoch.
 
-    python -m benchmarks.recipe RAW.zip MANIFEST.csv WEIGHTS [--epochs 10] [--train-from LAYER] [--cached]
+    python -m benchmarks.baseline RAW.zip MANIFEST.csv WEIGHTS [--epochs 10] [--train-from LAYER] [--cached]
 
-With --cached the same model learns from a tf.data pipeline that decodes once, and whose augmentation is Keras layers.
+With --cached the same model is trained with tf.data: photos are decoded once, and augmented by Keras layers.
 The last line of its output is JSON: the seconds before training, of every epoch and after it, and the test accuracy.
 """
 
@@ -24,7 +24,7 @@ LEARNING_RATE = 1e-4
 
 
 def read(archive: zipfile.ZipFile, members: pd.Series) -> np.ndarray:
-    """Photos as people load them: (n, 224, 224, 3), float32, -1 to 1."""
+    """Photos in memory: (n, 224, 224, 3), float32, -1 to 1."""
     from keras.applications.mobilenet_v2 import preprocess_input
 
     photos = (Image.open(io.BytesIO(archive.read(name))).convert("RGB").resize((SIZE, SIZE)) for name in members)
@@ -32,7 +32,7 @@ def read(archive: zipfile.ZipFile, members: pd.Series) -> np.ndarray:
 
 
 def build(weights: str, train_from: str | None) -> "keras.Model":  # noqa: F821
-    """The network of the recipe, its trunk frozen up to a layer."""
+    """The network of the baseline, frozen up to a layer."""
     import keras
 
     trunk = keras.applications.MobileNetV2(input_shape=(SIZE, SIZE, 3), include_top=False, weights=None)
@@ -49,7 +49,7 @@ def build(weights: str, train_from: str | None) -> "keras.Model":  # noqa: F821
 
 
 def generated(photos: np.ndarray, labels: np.ndarray):
-    """Batches of altered copies, drawn anew every epoch by one thread of Python."""
+    """Batches of augmented samples, new in every epoch, made by one thread of Python."""
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
     return ImageDataGenerator(
@@ -59,18 +59,18 @@ def generated(photos: np.ndarray, labels: np.ndarray):
 
 
 def streamed(photos: np.ndarray, labels: np.ndarray):
-    """The same alterations as layers, over photos decoded once."""
+    """Batches augmented by Keras layers, from photos decoded once."""
     import keras
     import tensorflow as tf
 
-    alter = keras.Sequential([
+    augment = keras.Sequential([
         keras.layers.RandomFlip("horizontal", seed=7),
         keras.layers.RandomRotation(20 / 360, fill_mode="nearest", seed=7),
         keras.layers.RandomTranslation(0.2, 0.2, fill_mode="nearest", seed=7),
         keras.layers.RandomZoom(0.15, fill_mode="nearest", seed=7),
     ])  # fmt: skip
     data = tf.data.Dataset.from_tensor_slices((photos, labels)).shuffle(len(labels), seed=7).batch(BATCH)
-    return data.map(lambda x, y: (alter(x, training=True), y), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return data.map(lambda x, y: (augment(x, training=True), y), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def main() -> None:
@@ -80,22 +80,22 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--train-from")
     parser.add_argument("--cached", action="store_true")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     start = time.perf_counter()
     import keras
 
     keras.utils.set_random_seed(7)
-    faces = read_csv(Path(arguments.manifest))
+    faces = read_csv(Path(args.manifest))
     faces = faces[faces.dataset == "photos"]
-    with zipfile.ZipFile(arguments.archive) as archive:
+    with zipfile.ZipFile(args.archive) as archive:
         photos = {split: read(archive, part.member) for split, part in faces.groupby("split")}
     labels = {split: part.label.astype("category").cat.codes.to_numpy() for split, part in faces.groupby("split")}
-    model = build(arguments.weights, arguments.train_from)
-    train = (streamed if arguments.cached else generated)(photos["train"], labels["train"])
+    model = build(args.weights, args.train_from)
+    train = (streamed if args.cached else generated)(photos["train"], labels["train"])
     moments = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: moments.append(time.perf_counter()))
     validation = photos["validation"], labels["validation"]
-    model.fit(train, validation_data=validation, epochs=arguments.epochs, callbacks=[clock], verbose=2)
+    model.fit(train, validation_data=validation, epochs=args.epochs, callbacks=[clock], verbose=2)
     probabilities = model.predict(photos["test"], batch_size=BATCH, verbose=0)
     accuracy = float(np.mean(probabilities.argmax(axis=1) == labels["test"]))
     seconds = {"before": moments[0] - start, "epochs": np.diff(moments).tolist()}
