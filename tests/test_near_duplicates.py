@@ -186,16 +186,16 @@ def test_few_photos_are_no_special_case(count):
     assert candidates.find([np.zeros(0, FEATURE)] * count).shape == (0, 3)
 
 
-def test_candidates_share_two_features_turned_and_scaled_alike():
+def test_candidates_share_features_turned_and_scaled_alike():
     left, right = noise(2)
     for shared, turn, scale, expected in (
-        (0, 30, 1.5, 0), (1, 30, 1.5, 0), (2, 30, 1.5, 1), (2, [0, 120], 1.5, 0), (2, 30, [1, 6], 0),
+        (0, 30, 1.5, 0), (2, 30, 1.5, 0), (3, 30, 1.5, 1), (3, [0, 120, 240], 1.5, 0), (3, 30, [1, 6, 30], 0),
     ):  # fmt: skip
         photo = right.copy()
         photo[:shared] = left[:shared]
         photo["angle"][:shared] = left["angle"][:shared] + np.array(turn)
         photo["size"][:shared] = left["size"][:shared] * np.array(scale)
-        photo["code"][:shared] ^= np.uint64(1)  # the other half is still equal
+        photo["code"][:shared] ^= np.uint64(1 | 1 << 31 | 1 << 32)  # one key of four is still equal
         assert len(candidates.find([left, photo])) == expected
 
 
@@ -205,7 +205,7 @@ def test_features_that_many_photos_have_count_half():
     def sharing(features: int) -> list[np.ndarray]:
         for number, photo in enumerate(crowd):
             photo[:features] = crowd[0][:features]
-            photo["code"][:features] ^= np.uint64(number << 8)  # the other half is still equal
+            photo["code"][:features] ^= np.uint64(number << 12)  # the keys of the other half are still equal
         return crowd
 
     assert len(candidates.find(sharing(2)[:8])) > 6

@@ -433,8 +433,11 @@ def local_features(draw: st.DrawFn) -> list[np.ndarray]:
 def compared_one_by_one(photos: list[np.ndarray]) -> set[tuple[int, int, int]]:
     """The candidates by their definition: every pair, every feature."""
 
+    bits = candidates.BITS[0]
+
     def keys(photo: np.ndarray) -> np.ndarray:
-        return np.stack([photo["code"], photo["code"] >> np.uint64(32)]) & np.uint64(2**candidates.LEAST_BITS - 1)
+        halves = np.stack([photo["code"] % 2**32, photo["code"] >> np.uint64(32)])
+        return np.stack([halves % 2**bits, (halves >> np.uint64(32 - bits)) % 2**bits + 2**32])  # two tables
 
     entries = collections.Counter(key for photo in photos for key in keys(photo).ravel().tolist())
     found = set()
@@ -445,7 +448,7 @@ def compared_one_by_one(photos: list[np.ndarray]) -> set[tuple[int, int, int]]:
                 here, there = photos[left][one], other[two]
                 turned = float(np.float32(there["angle"]) - np.float32(here["angle"]))
                 scaled = float(np.float32(np.log2(there["size"])) - np.float32(np.log2(here["size"])))
-                equal = [a for a, b in zip(keys(here), keys(there), strict=True) if a == b]
+                equal = [a for a, b in zip(keys(here).ravel(), keys(there).ravel(), strict=True) if a == b]
                 count = sum(2 if entries[int(key)] <= candidates.RARE else 1 for key in equal)
                 for shift, half in itertools.product((0, 0.5), repeat=2):
                     sector = math.floor(turned * candidates.SECTORS / 360 + shift) % candidates.SECTORS
