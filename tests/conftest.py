@@ -89,11 +89,18 @@ def write_params(folder: Path, name: str | None = None, **changes) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
-    """Every test starts in an empty folder, without variables of DVC, MLflow, Kaggle or AWS."""
+    """Every test starts in an empty folder, without variables of DVC, MLflow, Kaggle or AWS, and leaves none."""
+    forget_services()
+    monkeypatch.chdir(tmp_path)
+    yield
+    forget_services()  # mlflow.set_tracking_uri sets one, which what a later fixture starts would obey
+
+
+def forget_services() -> None:
+    """Unset the variables by which services are configured."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+            del os.environ[name]
 
 
 def load_params(folder: Path = Path()) -> Section:
