@@ -36,7 +36,7 @@ def separable(inputs: "keras.KerasTensor", filters: int, stride: int = 1) -> "ke
 
 
 def prior_bias(probabilities: Sequence[float]) -> "keras.initializers.Initializer":
-    """Biases of logits that say these at first: empty cells then do not drown the rest (RetinaNet, Lin et al., 2017)."""
+    """Biases of logits that say these at first, lest empty cells drown the rest (RetinaNet, Lin et al., 2017)."""
     import keras
 
     return keras.initializers.Constant([-math.log((1 - one) / one) for one in probabilities])
