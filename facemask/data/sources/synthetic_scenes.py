@@ -24,6 +24,7 @@ from facemask.data.sources.dataset import Dataset
 from facemask.data.sources.synthetic import CLOTHES, SKIN, WALLS, Canvas, Head, Person, draw_figure, rgb
 
 SIZES = 12, 200  # pixels of a face's height
+NEARNESS = 0.6  # 1: as many of 12 to 24 pixels as of 100 to 200; 0: all as near as can be
 FRACTIONS = {"incorrect_mask": 0.3, "with_mask": 0.35, "without_mask": 0.35}
 EMPTY = 0.1  # of the scenes have clutter and nobody in it
 PEOPLE = 1, 7
@@ -136,7 +137,7 @@ def draw_scene(seed: int, number: int, size: int) -> tuple[Image.Image, list[Mar
     pixels = np.asarray(draw_clutter(width, height, rng), float)
     people = 0 if rng.random() < EMPTY else int(rng.integers(*PEOPLE))
     largest = min(SIZES[1], 0.75 * shorter)
-    heights = np.sort(np.exp(rng.uniform(np.log(SIZES[0]), np.log(largest), people)))
+    heights = np.sort(SIZES[0] * (largest / SIZES[0]) ** (rng.random(people) ** NEARNESS))
     faces: list[Marked] = []
     for tall in heights:  # who is near hides who is far
         label = str(rng.choice(list(FRACTIONS), p=list(FRACTIONS.values())))

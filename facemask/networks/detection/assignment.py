@@ -47,7 +47,7 @@ def by_anchors(faces: "Tensor", cells: Cells) -> Assigned:
     best = ops.logical_and(fit == ops.max(fit, axis=-1, keepdims=True), inside)
     matched = ops.logical_or(fit > LEAST_ANCHOR_IOU, best)
     fit = ops.where(matched, fit, -1.0)
-    return Assigned(ops.argmax(fit, axis=1), ops.cast(ops.any(matched, axis=1), "float32"))
+    return Assigned(ops.cast(ops.argmax(fit, axis=1), "int32"), ops.cast(ops.any(matched, axis=1), "float32"))
 
 
 def task_aligned(faces: "Tensor", boxes: "Tensor", scores: "Tensor", cells: Cells) -> Assigned:
@@ -75,8 +75,8 @@ def task_aligned(faces: "Tensor", boxes: "Tensor", scores: "Tensor", cells: Cell
     least = ops.top_k(metric, CANDIDATES)[0][..., -1:]
     chosen = ops.logical_and(metric >= least, metric > 0)
     overlap_if_chosen = ops.where(chosen, overlap, -1.0)
-    face = ops.argmax(overlap_if_chosen, axis=1)
-    owned = ops.logical_and(chosen, ops.arange(faces.shape[1])[None, :, None] == face[:, None])
+    face = ops.cast(ops.argmax(overlap_if_chosen, axis=1), "int32")
+    owned = ops.logical_and(chosen, ops.arange(ops.shape(faces)[1], dtype="int32")[None, :, None] == face[:, None])
     metric, overlap = ops.where(owned, metric, 0.0), ops.where(owned, overlap, 0.0)
     scaled = metric / (ops.max(metric, axis=-1, keepdims=True) + 1e-12) * ops.max(overlap, axis=-1, keepdims=True)
     return Assigned(face, ops.max(scaled, axis=1))

@@ -25,7 +25,7 @@ def assigned_faces(faces: "Tensor", assigned: Assigned, classes: int) -> tuple["
     """Box (n, rows, 4) and class (n, rows, classes), one-hot, of every row's face."""
     from keras import ops
 
-    mine = ops.take_along_axis(faces, ops.cast(assigned.face, "int32")[..., None], axis=1)
+    mine = ops.take_along_axis(faces, assigned.face[..., None], axis=1)
     return mine[..., 1:], ops.one_hot(ops.cast(mine[..., 0], "int32"), classes)
 
 
