@@ -60,16 +60,26 @@ def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | 
 
 def with_labels(model: bytes, labels: bytes) -> bytes:
     """A .tflite model with labels.txt behind it, where TFLite's metadata has it: any zip program opens the file."""
-    content = io.BytesIO(model)
-    with zipfile.ZipFile(content, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(LABELS, EARLIEST_ZIP_DATE), labels)
-    return content.getvalue()
+    return with_file(model, LABELS, labels)
+
+
+def with_file(model: bytes, name: str, content: bytes) -> bytes:
+    """A .tflite model with a file behind it."""
+    whole = io.BytesIO(model)
+    with zipfile.ZipFile(whole, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name, EARLIEST_ZIP_DATE), content)
+    return whole.getvalue()
 
 
 def packed_labels(model: bytes) -> bytes | None:
     """What `with_labels` put behind a model, or None where there is nothing of it."""
+    return packed_file(model, LABELS)
+
+
+def packed_file(model: bytes, name: str) -> bytes | None:
+    """What `with_file` put behind a model, or None where there is nothing of it."""
     try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(LABELS) as file:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(name) as file:
             return file.read(MAX_LABELS_BYTES)
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError):
         return None

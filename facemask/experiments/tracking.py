@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow.data.dataset import Dataset
 
 EXPERIMENT = "facemask"
+DETECTION = "facemask-detection"  # the experiment of the second pipeline
 REGISTERED_MODEL = "facemask"
 RECORD_TAG = "record_md5"
 SPLIT_TAG = "manifest_md5"
@@ -42,8 +43,13 @@ DESCRIPTION = """One run for each execution of the pipeline; `dvc exp show` has 
 - The Dataset column is the dataset and the first digits of its manifest's hash: compare runs of the same one.
 - `make promote EXP=NAME` makes an experiment's model the champion.
 """
-# The kind is what makes MLflow's pages speak of training, not of agents.
-EXPERIMENT_TAGS = {"mlflow.note.content": DESCRIPTION, "mlflow.experimentKind": "custom_model_development"}
+DETECTION_DESCRIPTION = """One run for each execution of the detection pipeline.
+
+- `map50`, `right_32`, ... are those of the test scenes, `int8_map50` of the exported model.
+- `epoch....` are curves; `test....`, `test_NAME....` and `tflite....` are the other scores, one by one.
+"""
+NOTES = {EXPERIMENT: DESCRIPTION, DETECTION: DETECTION_DESCRIPTION}
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's pages then speak of training, not of agents
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -76,8 +82,8 @@ def without_credentials(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def store() -> Iterator[str]:
-    """Point MLflow at its store and give the experiment's id.
+def store(name: str = EXPERIMENT) -> Iterator[str]:
+    """Point MLflow at its store and give the id of the experiment of this name.
 
     The default store is a database at the root of the user's checkout, also when DVC runs the
     stage in a temporary copy. It is locked: two first uses at once would both create its tables.
@@ -97,27 +103,27 @@ def store() -> Iterator[str]:
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
             mlflow.set_tracking_uri(without_credentials(uri))
-            yield experiment_id(None)
+            yield experiment_id(name, None)
         else:
             with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
                 database = str(root() / "mlflow.db")
                 # In a database's URI a ? begins its options, and MLflow takes %20 for a space; neither can be escaped.
                 odd = {"%", "?"} & {*database}
                 mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if odd else database}")
-                yield experiment_id((root() / "mlartifacts").as_uri())
+                yield experiment_id(name, (root() / "mlartifacts").as_uri())
     except (mlflow.MlflowException, SQLAlchemyError, CommandError, Timeout) as error:
         reason = redacted(" ".join(str(error).split()))[:300]
         raise UserError(f"MLflow at {redacted(uri or str(root() / 'mlflow.db'))}: {reason}") from error
 
 
-def experiment_id(artifacts: str | None) -> str:
-    """The id of the project's experiment, which is created if it is not there yet."""
+def experiment_id(name: str, artifacts: str | None) -> str:
+    """The id of an experiment of the project, which is created if it is not there yet."""
     import mlflow
 
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+    if mlflow.get_experiment_by_name(name) is None:
         with contextlib.suppress(mlflow.MlflowException):  # another may have created it in the meantime
-            mlflow.create_experiment(EXPERIMENT, artifacts, EXPERIMENT_TAGS)
-    return mlflow.set_experiment(EXPERIMENT).experiment_id
+            mlflow.create_experiment(name, artifacts, {"mlflow.note.content": NOTES[name], **KIND})
+    return mlflow.set_experiment(name).experiment_id
 
 
 @contextlib.contextmanager
@@ -154,8 +160,8 @@ def baseline(file: Path) -> str | None:
         return None
 
 
-def description(parameters: Path, accuracy: "pd.Series") -> str:
-    """What a run is, as Markdown: its test accuracy (value, low, high), and what it changed against the baseline."""
+def description(parameters: Path, reached: str) -> str:
+    """What a run is, as Markdown: what it reached, in a sentence, and what it changed against the baseline."""
     texts = parameters.read_text(encoding="utf-8"), baseline(parameters)
     now, before = (flatten(yaml.safe_load(text or "{}")) for text in texts)
     changes = [
@@ -163,7 +169,6 @@ def description(parameters: Path, accuracy: "pd.Series") -> str:
         for key in {**before, **now}
         if before and before.get(key) != now.get(key)
     ]
-    reached = f"Test accuracy **{accuracy.value:.4f}** ({accuracy.low:.4f} to {accuracy.high:.4f})."
     changed = "Changed against the baseline:\n\n" + "\n".join(changes) if changes else "The baseline's parameters."
     return f"{reached} {changed}\n\nThe model card is the artifact `model_card.md`.\n"
 
@@ -213,9 +218,10 @@ def record(
     manifest: Path,
     history: pd.DataFrame,
     predictions: pd.DataFrame,
-    tflite: Path,
+    tflite: Path | None,
     size: int,
     files: Sequence[Path],
+    experiment: str = EXPERIMENT,
 ) -> None:
     """Write a run.
 
@@ -229,20 +235,20 @@ def record(
         A row an epoch: the column epoch, and the curves, called as MLflow shall call them.
     predictions : DataFrame
         A row a photo of the test split.
-    tflite : Path
-        The folder of exported models.
+    tflite : Path, optional
+        The folder of exported classifiers, one of which is registered for serving.
     size : int
         Side of the square photo that they take, in pixels.
     files : sequence of Path
         Files and folders that are attached as they are.
     """
-    with never_fatal(), quiet(), store() as experiment:
+    with never_fatal(), quiet(), store(experiment) as number:
         import mlflow
 
         environment = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
         known = {tag: os.environ[variable] for tag, variable in environment.items() if variable in os.environ}
         name = known.get("dvc.exp_name", f"repro-{digest[:7]}")
-        with mlflow.start_run(experiment_id=experiment, run_name=name, description=description):
+        with mlflow.start_run(experiment_id=number, run_name=name, description=description):
             mlflow.log_params(row["parameters"])
             used = datasets(manifest)
             for dataset, context in used:
@@ -255,7 +261,7 @@ def record(
             mlflow.log_table(predictions, "predictions.json")
             for epoch, curves in history.set_index("epoch").iterrows():
                 mlflow.log_metrics(curves.to_dict(), step=epoch)
-            model = register(tflite, size)
+            model = register(tflite, size) if tflite else None
             mlflow.log_metrics(row["metrics"], model_id=model, dataset=used[0][0])
             # Last, since with it the row is whole and may be found.
             mlflow.set_tags({**row["tags"], **known, RECORD_TAG: digest})

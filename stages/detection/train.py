@@ -19,11 +19,11 @@ from facemask.core import cli, parallel, params
 from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
 from facemask.core.params import Count, Float, Section, Seed, Side
 from facemask.data import scenes, shards
+from facemask.data.detections import boxes_of
 from facemask.data.scene_augmentation import SceneAugment, alter
-from facemask.data.suppression import suppress
 from facemask.engines import litert
 from facemask.evaluation import detection_figures
-from facemask.evaluation.detection import EDGES, LEAST_SCORE, best_threshold, map50
+from facemask.evaluation.detection import LEAST_SCORE, best_threshold, map50
 from facemask.experiments import measurements
 from facemask.networks import detection
 from facemask.networks.detection.anchors import k_means
@@ -91,17 +91,6 @@ def padded(faces: list[np.ndarray]) -> np.ndarray:
     return table
 
 
-def boxes_of(outputs: np.ndarray, scales: np.ndarray, size: int, classes: list[str]) -> pd.DataFrame:
-    """What a decoded detector says of scenes, (scenes, rows, 4 + classes), as `evaluation.detection` takes it."""
-    parts = []
-    for number, (output, scale) in enumerate(zip(outputs, scales, strict=True)):
-        kept = output[suppress(output[:, :4], output[:, 4:], LEAST_SCORE)]
-        table = pd.DataFrame(kept[:, 4:], columns=[f"p_{label}" for label in classes])
-        table[EDGES] = kept[:, :4] * size / scale
-        parts.append(table.assign(scene=number))
-    return pd.concat(parts, ignore_index=True)
-
-
 def main(
     parameters: Path,
     pixels: Path,
@@ -131,7 +120,7 @@ def main(
         size = settings.training.batch_size
         starts = range(0, len(held_out), size)
         outputs = np.concatenate([network.predict_on_batch(held_out[start : start + size]) for start in starts])
-        return boxes_of(outputs, scales, settings.image_size, classes)
+        return boxes_of(outputs, scales, settings.image_size, classes, LEAST_SCORE)
 
     def score(network: "keras.Model") -> dict[str, float]:
         return {"map50": map50(truth, found(network), classes, len(held_out))}
