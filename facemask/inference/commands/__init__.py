@@ -62,7 +62,8 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
     )  # fmt: skip
     model.add_argument(
         "--detector", choices=DETECTORS, default="yunet",
-        help="what finds the faces; none: every photo is one face, cut out already (%(default)s)",
+        help="what finds the faces; none: every photo is one face, cut out already; mask-detector: what `make detect` "
+        "trains, which labels them too, without --model (%(default)s)",
     )  # fmt: skip
     model.add_argument(
         "--detector-weights", type=Path, metavar="FILE", help="the detector's weights; without, they are fetched once"
@@ -92,15 +93,15 @@ def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
     import cv2
 
     from facemask.inference.classifier import Classifier
-    from facemask.inference.detectors import DETECTORS, WeightsError
+    from facemask.inference.detectors import DETECTORS, LABELLING, WeightsError
     from facemask.inference.recognition import Recognizer
 
     cv2.setNumThreads(1)  # every thread has its own photo
-    classifiers = [Classifier(args.model) for _ in range(workers)]
+    classifiers = [] if args.detector in LABELLING else [Classifier(args.model) for _ in range(workers)]
     try:
         detectors = [DETECTORS[args.detector](args.detector_weights, args.detector_size) for _ in range(workers)]
     except WeightsError as error:
         raise UserError(
             f"{error}; name the weights: --detector-weights FILE, or classify whole photos: --detector none"
         ) from None
-    return Recognizer(list(zip(detectors, classifiers, strict=True)), args.min_size)
+    return Recognizer(list(zip(detectors, classifiers or detectors, strict=True)), args.min_size)

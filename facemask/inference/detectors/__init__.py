@@ -19,10 +19,14 @@ MAX_OVERLAP = 0.3
 
 
 class Face(NamedTuple):
-    """A face, in its box or (None) as the whole photo, and how sure the detector is of it, 0 to 1."""
+    """A face, in its box or (None) as the whole photo, and how sure the detector is of it, 0 to 1.
+
+    A detector that has `classes` says how likely each of them is, and needs no classifier.
+    """
 
     box: Box | None
     score: float
+    probabilities: tuple[float, ...] | None = None
 
 
 class WeightsError(UserError):
@@ -44,7 +48,15 @@ def open_none(weights: Path | None, sizes: Sequence[int]) -> Detector:
     return lambda pixels: [Face(None, 1.0)]
 
 
-DETECTORS = {"yunet": open_yunet, "none": open_none}
+def open_mask_detector(weights: Path | None, sizes: Sequence[int]) -> Detector:
+    """The project's own detector, which says the classes too; its one size is that of its training."""
+    from facemask.inference.detectors.mask_detector import MaskDetector
+
+    return MaskDetector(weights)
+
+
+DETECTORS = {"yunet": open_yunet, "none": open_none, "mask-detector": open_mask_detector}
+LABELLING = {"mask-detector"}  # those that need no classifier
 
 
 def suppressed(faces: list[Face]) -> list[Face]:
