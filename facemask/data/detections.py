@@ -1,12 +1,15 @@
 """What a detector says of a square, made into boxes in the photo."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from facemask.data.boxes import Box
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_OVERLAP = 0.5
 
@@ -37,7 +40,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, least_score: float) -> np.nd
 
 def boxes_of(
     outputs: np.ndarray, scales: np.ndarray, size: int, classes: Sequence[str], least_score: float
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """A row a box: scene, left, top, right, bottom in pixels of the photo, and p_CLASS for every class.
 
     Parameters
@@ -47,6 +50,8 @@ def boxes_of(
     scales : ndarray (scenes,)
         What a length in the photo was multiplied by, to fit a square of `size` pixels.
     """
+    import pandas as pd  # which the predictor does without
+
     parts = [pd.DataFrame(columns=["scene", *Box._fields, *(f"p_{label}" for label in classes)], dtype=float)]
     for number, (output, scale) in enumerate(zip(outputs, scales, strict=True)):
         kept = output[suppress(output[:, :4], output[:, 4:], least_score)].astype(float)

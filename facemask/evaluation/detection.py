@@ -105,13 +105,14 @@ def average_precision(hits: np.ndarray, scenes: np.ndarray, faces: np.ndarray, d
 def mean_average_precision(
     truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], drawn: np.ndarray
 ) -> np.ndarray:
-    """mAP50 of every round of drawn scenes (rounds, scenes): the mean over the classes that occur in it."""
+    """mAP50 of every round of drawn scenes (rounds, scenes): the mean over the classes that occur in it, or 0."""
     listed, values = by_class(found, classes), []
     for label in classes:
         own, boxes = (table[table.label == label].reset_index(drop=True) for table in (truth, listed))
         faces = np.bincount(own.scene, minlength=drawn.shape[1])
         values.append(average_precision(matched(own, boxes) >= 0, boxes.scene.to_numpy(), faces, drawn))
-    return np.nanmean(values, axis=0)
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 def map50(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> float:

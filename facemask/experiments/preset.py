@@ -1,4 +1,4 @@
-"""Write a preset into params.yaml: python -m facemask.experiments.preset name=kaggle-7553.
+"""Write a preset into params.yaml: python -m facemask.experiments.preset name=kaggle-7553 [pipeline=detection].
 
 A preset holds only what differs from params.yaml, and may name another that it `extends`. Sections are merged key by
 key; what users name themselves, `datasets` and `survey.classes`, is replaced whole. Comments of params.yaml stay.
@@ -53,12 +53,12 @@ def merge(tree: Any, changes: dict[str, Any]) -> Any:
     return tree
 
 
-def main(name: str) -> None:
-    file, text = Path("params.yaml"), StringIO()
+def main(name: str, pipeline: Path = Path()) -> None:
+    file, text = pipeline / "params.yaml", StringIO()
     yaml = reader()
-    yaml.dump(merge(yaml.load(file), load(name)), text)
+    yaml.dump(merge(yaml.load(file), load(name, pipeline / FOLDER)), text)
     write_text(file, text.getvalue())
-    print(f"params.yaml: {name}; git checkout params.yaml begins again")
+    print(f"{file}: {name}; git checkout {file} begins again")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Settings(Section):
 
 def numbers(table: pd.DataFrame, *names: str) -> dict[str, float]:
     """The numbers of a table, by the row's values of some columns and the column's name."""
-    long = table.melt(list(names), var_name="number").dropna()
+    long = table.melt(list(names), var_name="number", value_name="amount").dropna()
     return {".".join(map(str, row[:-1])): float(row[-1]) for row in long.itertuples(index=False)}
 
 

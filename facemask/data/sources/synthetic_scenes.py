@@ -24,13 +24,13 @@ from facemask.data.sources.dataset import Dataset
 from facemask.data.sources.synthetic import CLOTHES, SKIN, WALLS, Canvas, Head, Person, draw_figure, rgb
 
 SIZES = 12, 200  # pixels of a face's height
-NEARNESS = 0.6  # 1: as many of 12 to 24 pixels as of 100 to 200; 0: all as near as can be
+NEARNESS = 0.4  # 1: as many of 12 to 24 pixels as of 100 to 200; 0: all as near as can be
 FRACTIONS = {"incorrect_mask": 0.3, "with_mask": 0.35, "without_mask": 0.35}
 EMPTY = 0.1  # of the scenes have clutter and nobody in it
 PEOPLE = 1, 7
 FIGURE = 0.7  # of the scale of a portrait: there is more of the body
 TRIES = 20
-MAX_HIDDEN = 0.4  # of a face's box
+MAX_HIDDEN = 0.25  # of a face's box
 OCCLUDED = 0.2  # of the faces have something in front of them
 
 

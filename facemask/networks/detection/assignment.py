@@ -72,7 +72,7 @@ def task_aligned(faces: "Tensor", boxes: "Tensor", scores: "Tensor", cells: Cell
     wanted = ops.one_hot(ops.cast(faces[..., 0], "int32"), scores.shape[-1])
     score = ops.matmul(wanted, ops.transpose(scores, (0, 2, 1)))
     metric = score * overlap**ALIGNMENT
-    least = ops.top_k(metric, CANDIDATES)[0][..., -1:]
+    least = ops.top_k(metric, min(CANDIDATES, len(cells.centres)))[0][..., -1:]
     chosen = ops.logical_and(metric >= least, metric > 0)
     overlap_if_chosen = ops.where(chosen, overlap, -1.0)
     face = ops.cast(ops.argmax(overlap_if_chosen, axis=1), "int32")
