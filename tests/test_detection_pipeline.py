@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from pydantic import BaseModel
 from test_pipeline import local_imports
 
 from facemask.core import params
+from facemask.core.errors import UserError
 from facemask.data.archive import Archive
+from facemask.experiments import preset
+from stages.detection.__main__ import check
 
 STAGES = yaml.safe_load((ROOT / "detection/dvc.yaml").read_text())["stages"]
 PARAMETERS = "detection/params.yaml"
@@ -83,6 +87,24 @@ def test_every_parameter_is_read_by_some_stage_and_is_allowed():
         params.load(settings, ROOT / PARAMETERS)
         fields |= settings.model_fields
     assert set(tree) == set(fields)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "detection/presets").glob("*.yaml")))
+def test_a_preset_is_allowed_and_holds_only_what_differs(name, tmp_path):
+    shutil.copytree(ROOT / "detection/presets", "detection/presets")
+    shutil.copy(ROOT / PARAMETERS, PARAMETERS)
+    before, changes = params.read(Path(PARAMETERS)), params.read(Path(f"detection/presets/{name}.yaml"))
+    preset.main(name, Path("detection"))
+    check(Path(PARAMETERS))
+    now = params.read(Path(PARAMETERS))
+    assert {key for key in now if now[key] != before[key]} == set(changes)
+
+
+def test_a_parameter_that_no_stage_reads_is_one_line(tmp_path):
+    tree = params.read(ROOT / PARAMETERS) | {"surprise": 1}
+    Path("params.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(UserError, match=r"^params.yaml: surprise is not a parameter$"):
+        check(Path("params.yaml"))
 
 
 @pytest.fixture(scope="module")
