@@ -61,6 +61,6 @@ LABELLING = {"mask-detector"}  # those that need no classifier
 
 def suppressed(faces: list[Face]) -> list[Face]:
     """Non-maximum suppression: the surest first, without those that overlap a surer one by IoU > `MAX_OVERLAP`."""
-    boxes = [(box.left, box.top, box.right - box.left, box.bottom - box.top) for box, _ in faces]
+    boxes = [(box.left, box.top, box.right - box.left, box.bottom - box.top) for box in (face.box for face in faces)]
     kept = cv2.dnn.NMSBoxes(boxes, [face.score for face in faces], 0.0, MAX_OVERLAP)
     return [faces[number] for number in kept]
