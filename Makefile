@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/requirements.lock
 NOT_COMPARED := Created|Executor|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help repro preset verify test slow compare ui diff promote study pretrain bench lock audit
+.PHONY: help repro detect preset verify test slow compare ui diff promote study pretrain bench lock audit
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,11 @@ repro: $(ENVIRONMENT) ## Run the stages that are out of date
 	@python -m stages
 	dvc repro
 	@dvc metrics diff --all
+
+detect: $(ENVIRONMENT) ## Run the stages of the detection pipeline that are out of date
+	@python -m stages.detection
+	dvc repro detection/dvc.yaml
+	@dvc metrics diff --all --targets detection/metrics/test.json detection/metrics/export.json
 
 compare: $(ENVIRONMENT) ## Compare the experiments on this commit: parameters and metrics that differ
 	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '($(NOT_COMPARED))$$'

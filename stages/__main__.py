@@ -9,7 +9,7 @@ import stages
 from facemask.core import cli, params
 from facemask.core.params import Section
 
-NAMES = sorted({module.name for module in pkgutil.iter_modules(stages.__path__)} - {"__main__"})
+NAMES = sorted({one.name for one in pkgutil.iter_modules(stages.__path__) if not one.ispkg} - {"__main__"})
 
 
 class Consistent(Section):

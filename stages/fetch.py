@@ -18,8 +18,8 @@ class Settings(Section):
     datasets: Datasets
 
 
-def main(raw: Path) -> str:
-    datasets = params.load(Settings).datasets
+def main(raw: Path, parameters: Path = Path("params.yaml")) -> str:
+    datasets = params.load(Settings, parameters).datasets
     for name, dataset in datasets.items():
         obtain(name, dataset, raw)
     for path in raw.iterdir():  # files of datasets that were removed from params.yaml

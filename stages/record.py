@@ -107,10 +107,11 @@ def main(
     write_json(record, row)
     digest = hashlib.md5(record.read_bytes(), usedforsecurity=False).hexdigest()  # as DVC hashes it
     accuracy = table.query("test_set == 'test'").set_index("score").loc["accuracy"]
+    reached = f"Test accuracy **{accuracy.value:.4f}** ({accuracy.low:.4f} to {accuracy.high:.4f})."
     tracking.record(
         row | {"metrics": row["metrics"] | times(model, tflite)},
         digest,
-        tracking.description(parameters, accuracy),
+        tracking.description(parameters, reached),
         manifest,
         read_csv(history).rename(columns=CURVES),
         # MLflow compares runs by the first column, and shows the second.

@@ -8,7 +8,6 @@ trained on.
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
@@ -17,7 +16,7 @@ from facemask.core.files import read_csv, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data.faces import Survey, simple
 from facemask.data.sources import Dataset, Datasets
-from facemask.data.splits import SPLITS, Split
+from facemask.data.splits import SPLITS, Split, assign
 from facemask.evaluation.metrics import CONFIDENCE
 
 
@@ -41,27 +40,6 @@ def given_split(member: str) -> str | None:
     """The split of the outermost folder that names one."""
     folders = map(simple, PurePosixPath(member).parent.parts)
     return next((SPLIT_FOLDERS[folder] for folder in folders if folder in SPLIT_FOLDERS), None)
-
-
-def assign(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Series:
-    """Stratified group split: every split gets its fraction of every class, and no group is in two splits.
-
-    Every group, the largest first, goes where its classes are furthest below their fraction. The
-    result depends on the seed and the faces, not on their order. Returns the split of every face.
-    """
-    groups = pd.crosstab(faces.group, faces.label).sort_index()
-    groups = groups.iloc[np.random.default_rng(seed).permutation(len(groups))]
-    groups = groups.loc[groups.sum(axis=1).sort_values(ascending=False, kind="stable").index]
-    names, targets = list(fractions), np.array(list(fractions.values()))[:, None]
-    totals = groups.sum().to_numpy()
-    counts = np.zeros((len(names), len(totals)))
-    chosen = {}
-    for group, faces_of_class in zip(groups.index, groups.to_numpy(), strict=True):
-        below = targets * (counts.sum(axis=0) + faces_of_class) - counts
-        split = int(np.argmax(below @ (faces_of_class / totals)))
-        counts[split] += faces_of_class
-        chosen[group] = names[split]
-    return faces.group.map(chosen)
 
 
 def leaked(faces: pd.DataFrame) -> pd.Series:
@@ -92,10 +70,9 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, 
             )
         leaks = leaked(faces)
         return (faces[~leaks] if split.leaked == "drop" else faces), int(leaks.sum())
-    fractions = {"train": split.train, "validation": split.validation, "test": split.test}
     alone = faces.assign(group=[f"{face.group}{face.sha256}{face.Index}" for face in faces.itertuples()])
-    leaks = leaked(faces.assign(split=assign(alone, fractions, seed)))
-    return faces.assign(split=assign(faces, fractions, seed)), int(leaks.sum())
+    leaks = leaked(faces.assign(split=assign(alone, split.fractions, seed)))
+    return faces.assign(split=assign(faces, split.fractions, seed)), int(leaks.sum())
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:

@@ -23,11 +23,12 @@ def run(main: Callable[..., str | None]) -> None:
     parameters = inspect.signature(main).parameters
     file = Path(sys.argv[0])
     stage = file.parent.name if file.stem == "__main__" else file.stem
+    module = getattr(sys.modules["__main__"].__spec__, "name", stage).removesuffix(".__main__")
     given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
     required = {name for name, one in parameters.items() if one.default is inspect.Parameter.empty}
     if not required <= given.keys() <= parameters.keys() or len(given) != len(sys.argv) - 1 or not all(given.values()):
         usage = (f"{name}=..." if name in required else f"[{name}=...]" for name in parameters)
-        sys.exit(f"usage: python -m {file.parent.name}.{stage} {' '.join(usage)}")
+        sys.exit(f"usage: python -m {module} {' '.join(usage)}")
     start = time.perf_counter()
     try:
         summary = main(**{name: parameters[name].annotation(value) for name, value in given.items()})

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import numpy as np
+import pandas as pd
 from pydantic import model_validator
 
 from facemask.core.params import Fraction, Section
@@ -9,18 +11,49 @@ from facemask.core.params import Fraction, Section
 SPLITS = ("train", "validation", "test")
 
 
-class Split(Section):
-    """Which face goes where."""
+class Fractions(Section):
+    """How much of the data goes where."""
 
-    method: Literal["random", "given"]
-    leaked: Literal["drop", "keep"]
     train: Fraction
     validation: Fraction
     test: Fraction
 
     @model_validator(mode="after")
-    def whole(self) -> "Split":
+    def whole(self) -> "Fractions":
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train, validation and test add up to {total:g}; they must add up to 1")
         return self
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The fraction of each split."""
+        return {name: getattr(self, name) for name in SPLITS}
+
+
+class Split(Fractions):
+    """Which face goes where."""
+
+    method: Literal["random", "given"]
+    leaked: Literal["drop", "keep"]
+
+
+def assign(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Series:
+    """Stratified group split: every split gets its fraction of every class, and no group is in two splits.
+
+    Every group, the largest first, goes where its classes are furthest below their fraction. The
+    result depends on the seed and the faces, not on their order. Returns the split of every face.
+    """
+    groups = pd.crosstab(faces.group, faces.label).sort_index()
+    groups = groups.iloc[np.random.default_rng(seed).permutation(len(groups))]
+    groups = groups.loc[groups.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    names, targets = list(fractions), np.array(list(fractions.values()))[:, None]
+    totals = groups.sum().to_numpy()
+    counts = np.zeros((len(names), len(totals)))
+    chosen = {}
+    for group, faces_of_class in zip(groups.index, groups.to_numpy(), strict=True):
+        below = targets * (counts.sum(axis=0) + faces_of_class) - counts
+        split = int(np.argmax(below @ (faces_of_class / totals)))
+        counts[split] += faces_of_class
+        chosen[group] = names[split]
+    return faces.group.map(chosen)

@@ -59,17 +59,27 @@ def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | 
 
 
 def with_labels(model: bytes, labels: bytes) -> bytes:
-    """A .tflite model with labels.txt appended as a zip, as TFLite metadata does: any zip program can read it."""
-    content = io.BytesIO(model)
-    with zipfile.ZipFile(content, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(LABELS, EARLIEST_ZIP_DATE), labels)
-    return content.getvalue()
+    """A .tflite model with labels.txt appended, as TFLite metadata has it."""
+    return with_file(model, LABELS, labels)
+
+
+def with_file(model: bytes, name: str, content: bytes) -> bytes:
+    """A .tflite model with a file appended as a zip, as TFLite metadata does: any zip program can read it."""
+    whole = io.BytesIO(model)
+    with zipfile.ZipFile(whole, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name, EARLIEST_ZIP_DATE), content)
+    return whole.getvalue()
 
 
 def packed_labels(model: bytes) -> bytes | None:
     """The labels that `with_labels` appended to a model, or None."""
+    return packed_file(model, LABELS)
+
+
+def packed_file(model: bytes, name: str) -> bytes | None:
+    """A file that `with_file` appended to a model, or None."""
     try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(LABELS) as file:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(name) as file:
             return file.read(MAX_LABELS_BYTES)
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError):
         return None

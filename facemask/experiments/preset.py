@@ -1,4 +1,4 @@
-"""Write a preset into params.yaml: python -m facemask.experiments.preset name=kaggle-7553.
+"""Write a preset into params.yaml: python -m facemask.experiments.preset name=kaggle-7553 [pipeline=detection].
 
 A preset holds only what differs from params.yaml, and may extend another one (`extends`). Sections are merged key by
 key; those with keys of the user's choice, `datasets` and `survey.classes`, are replaced. Comments of params.yaml stay.
@@ -53,12 +53,12 @@ def merge(tree: Any, changes: dict[str, Any]) -> Any:
     return tree
 
 
-def main(name: str) -> None:
-    file, text = Path("params.yaml"), StringIO()
+def main(name: str, pipeline: Path = Path()) -> None:
+    file, text = pipeline / "params.yaml", StringIO()
     yaml = reader()
-    yaml.dump(merge(yaml.load(file), load(name)), text)
+    yaml.dump(merge(yaml.load(file), load(name, pipeline / FOLDER)), text)
     write_text(file, text.getvalue())
-    print(f"params.yaml: {name}; to undo: git checkout params.yaml")
+    print(f"{file}: {name}; to undo: git checkout {file}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow.data.dataset import Dataset
 
 EXPERIMENT = "facemask"
+DETECTION = "facemask-detection"  # the experiment of the second pipeline
 REGISTERED_MODEL = "facemask"
 RECORD_TAG = "record_md5"
 SPLIT_TAG = "manifest_md5"
@@ -43,8 +44,13 @@ DESCRIPTION = """One run for each execution of the pipeline; `dvc exp show` has 
 - The Dataset column is the dataset and the first digits of its manifest's hash: compare runs of the same one.
 - `make promote EXP=NAME` makes an experiment's model the champion.
 """
-# With this kind, MLflow's pages are about training, not agents.
-EXPERIMENT_TAGS = {"mlflow.note.content": DESCRIPTION, "mlflow.experimentKind": "custom_model_development"}
+DETECTION_DESCRIPTION = """One run for each execution of the detection pipeline.
+
+- `map50`, `right_32`, ... are those of the test scenes, `int8_map50` of the exported model.
+- `epoch....` are curves; `test....`, `test_NAME....` and `tflite....` are the other scores, one by one.
+"""
+NOTES = {EXPERIMENT: DESCRIPTION, DETECTION: DETECTION_DESCRIPTION}
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # with it, MLflow's pages are about training, not agents
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -77,8 +83,8 @@ def without_credentials(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def store() -> Iterator[str]:
-    """Point MLflow at its store, keep it quiet, and give the experiment's id.
+def store(name: str = EXPERIMENT) -> Iterator[str]:
+    """Point MLflow at its store, keep it quiet, and give the id of the experiment of this name.
 
     The default store is a database at the root of the user's checkout, also when DVC runs the
     stage in a temporary copy. It is locked: two first uses at once would both create the tables.
@@ -100,27 +106,27 @@ def store() -> Iterator[str]:
                 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
                 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
                 mlflow.set_tracking_uri(without_credentials(uri))
-                yield experiment_id(None)
+                yield experiment_id(name, None)
                 return
             with FileLock(root() / "mlflow.db.lock", timeout=LOCK_SECONDS):
                 database = str(root() / "mlflow.db")
                 # In a database URI, ? begins the options, and MLflow reads %20 as a space; neither can be escaped.
                 odd = {"%", "?"} & {*database}
                 mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(database) if odd else database}")
-                yield experiment_id((root() / "mlartifacts").as_uri())
+                yield experiment_id(name, (root() / "mlartifacts").as_uri())
     except (mlflow.MlflowException, SQLAlchemyError, CommandError, Timeout) as error:
         reason = redacted(" ".join(str(error).split()))[:300]
         raise UserError(f"MLflow at {redacted(uri or str(root() / 'mlflow.db'))}: {reason}") from error
 
 
-def experiment_id(artifacts: str | None) -> str:
-    """The id of the project's experiment, created if it does not exist."""
+def experiment_id(name: str, artifacts: str | None) -> str:
+    """The id of an experiment of the project, created if it does not exist."""
     import mlflow
 
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+    if mlflow.get_experiment_by_name(name) is None:
         with contextlib.suppress(mlflow.MlflowException):  # another process may have created it
-            mlflow.create_experiment(EXPERIMENT, artifacts, EXPERIMENT_TAGS)
-    return mlflow.set_experiment(EXPERIMENT).experiment_id
+            mlflow.create_experiment(name, artifacts, {"mlflow.note.content": NOTES[name], **KIND})
+    return mlflow.set_experiment(name).experiment_id
 
 
 @contextlib.contextmanager
@@ -142,8 +148,8 @@ def baseline(file: Path) -> str | None:
         return None
 
 
-def description(parameters: Path, accuracy: "pd.Series") -> str:
-    """The description of a run in Markdown: test accuracy (value, low, high), and changes against the baseline."""
+def description(parameters: Path, reached: str) -> str:
+    """The description of a run in Markdown: what it reached, and what it changed against the baseline."""
     texts = parameters.read_text(encoding="utf-8"), baseline(parameters)
     now, before = (flatten(yaml.safe_load(text or "{}")) for text in texts)
     changes = [
@@ -151,7 +157,6 @@ def description(parameters: Path, accuracy: "pd.Series") -> str:
         for key in {**before, **now}
         if before and before.get(key) != now.get(key)
     ]
-    reached = f"Test accuracy **{accuracy.value:.4f}** ({accuracy.low:.4f} to {accuracy.high:.4f})."
     changed = "Changed against the baseline:\n\n" + "\n".join(changes) if changes else "The baseline's parameters."
     return f"{reached} {changed}\n\nThe model card is the artifact `model_card.md`.\n"
 
@@ -201,9 +206,10 @@ def record(
     manifest: Path,
     history: pd.DataFrame,
     predictions: pd.DataFrame,
-    tflite: Path,
+    tflite: Path | None,
     size: int,
     files: Sequence[Path],
+    experiment: str = EXPERIMENT,
 ) -> None:
     """Record a run.
 
@@ -217,20 +223,20 @@ def record(
         A row an epoch: the column epoch, and the curves by the name of their metric.
     predictions : DataFrame
         A row a photo of the test split.
-    tflite : Path
-        The folder of exported models.
+    tflite : Path, optional
+        The folder of exported classifiers, one of which is registered for serving.
     size : int
         Side of their square input, in pixels.
     files : sequence of Path
         Files and folders to log as artifacts.
     """
-    with never_fatal(), store() as experiment:
+    with never_fatal(), store(experiment) as number:
         import mlflow
 
         environment = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
         known = {tag: os.environ[variable] for tag, variable in environment.items() if variable in os.environ}
         name = known.get("dvc.exp_name", f"repro-{digest[:7]}")
-        with mlflow.start_run(experiment_id=experiment, run_name=name, description=description):
+        with mlflow.start_run(experiment_id=number, run_name=name, description=description):
             mlflow.log_params(row["parameters"])
             used = datasets(manifest)
             for dataset, context in used:
@@ -243,7 +249,7 @@ def record(
             mlflow.log_table(predictions, "predictions.json")
             for epoch, curves in history.set_index("epoch").iterrows():
                 mlflow.log_metrics(curves.to_dict(), step=epoch)
-            model = register(tflite, size)
+            model = register(tflite, size) if tflite else None
             mlflow.log_metrics(row["metrics"], model_id=model, dataset=used[0][0])
             # Last: with this tag, the run is complete and can be found.
             mlflow.set_tags({**row["tags"], **known, RECORD_TAG: digest})

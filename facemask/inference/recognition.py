@@ -61,11 +61,20 @@ def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, min_
     return [LabelledFace(face.box or whole, face.score, *results.get(face, ())) for face in faces]
 
 
+def labelled(faces: list[Face], classes: Sequence[str], min_size: int) -> list[LabelledFace]:
+    """Faces with the labels that their detector gave them; without one where a side is below `min_size` pixels."""
+    answers = []
+    for face in faces:
+        rows = dict(zip(classes, face.probabilities, strict=True)) if face.box.shorter_side >= min_size else {}
+        answers.append(LabelledFace(face.box, face.score, max(rows, key=rows.get, default=None), rows))
+    return answers
+
+
 class Recognizer:
     """A pool of detectors and classifiers for as many threads; further threads wait.
 
     So the number of pairs bounds the memory of a server or a thread pool. `min_size`, in pixels, is by default the
-    classifier's.
+    classifier's. A detector that labels faces itself is its own classifier.
     """
 
     def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], min_size: int | None = None):
@@ -82,6 +91,8 @@ class Recognizer:
         try:
             with self.stopwatch("detect"):
                 faces = detect(pixels)
+            if classifier is detect:
+                return labelled(faces, classifier.classes, self.min_size)
             with self.stopwatch("classify"):
                 return classify(pixels, faces, classifier, self.min_size)
         finally:

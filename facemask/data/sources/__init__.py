@@ -16,12 +16,14 @@ from pydantic import AfterValidator, Field
 from facemask.core.errors import UserError
 from facemask.core.files import remove, write_json, write_text
 from facemask.data.archive import Archive, report_litter
-from facemask.data.sources import kaggle, local, synthetic
+from facemask.data.sources import kaggle, local, synthetic, synthetic_scenes
 from facemask.data.splits import SPLITS
 
-SOURCES = {"synthetic": synthetic, "archive": local, "kaggle": kaggle}
+SOURCES = {"synthetic": synthetic, "synthetic_scenes": synthetic_scenes, "archive": local, "kaggle": kaggle}
 
-Dataset = Annotated[synthetic.Synthetic | local.Local | kaggle.Kaggle, Field(discriminator="source")]
+Dataset = Annotated[
+    synthetic.Synthetic | synthetic_scenes.SyntheticScenes | local.Local | kaggle.Kaggle, Field(discriminator="source")
+]
 
 
 def named(datasets: dict[str, Any]) -> dict[str, Any]:

@@ -492,6 +492,30 @@ def develop(canvas: Canvas, exposure: float, rng: np.random.Generator) -> Image.
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
+def draw_figure(
+    canvas: Canvas, head: Head, person: Person, rng: np.random.Generator, label: str, patch: Patch | None = None
+):
+    """Somebody, before whatever the canvas shows already; the parameters are those of `draw_person`."""
+    if person.long_hair and not person.bald:
+        draw_hair_behind(canvas, head, person)
+    draw_body(canvas, head, person, rng)
+    draw_ears(canvas, head, person.skin)
+    inside = draw_skull(canvas, head, person)
+    draw_eyes(canvas, head, person)
+    draw_mouth(canvas, head, person, rng)
+    draw_nose(canvas, head, person.skin, inside)
+    if label != "without_mask":
+        draw_mask(canvas, head, rng, label)
+    if patch is not None:
+        draw_patch(canvas, head, patch)
+    if person.glasses:
+        draw_glasses(canvas, head, person, rng)
+    if not person.bald:
+        draw_hair(canvas, head, person, rng)
+    if person.hat:
+        draw_hat(canvas, head, person)
+
+
 def draw_person(
     person: Person, rng: np.random.Generator, label: str, size: int, patch: Patch | None = None
 ) -> Image.Image:
@@ -513,24 +537,7 @@ def draw_person(
     canvas = Canvas(size)
     head = Head(person, canvas.side)
     draw_background(canvas, person, rng)
-    if person.long_hair and not person.bald:
-        draw_hair_behind(canvas, head, person)
-    draw_body(canvas, head, person, rng)
-    draw_ears(canvas, head, person.skin)
-    inside = draw_skull(canvas, head, person)
-    draw_eyes(canvas, head, person)
-    draw_mouth(canvas, head, person, rng)
-    draw_nose(canvas, head, person.skin, inside)
-    if label != "without_mask":
-        draw_mask(canvas, head, rng, label)
-    if patch is not None:
-        draw_patch(canvas, head, patch)
-    if person.glasses:
-        draw_glasses(canvas, head, person, rng)
-    if not person.bald:
-        draw_hair(canvas, head, person, rng)
-    if person.hat:
-        draw_hat(canvas, head, person)
+    draw_figure(canvas, head, person, rng, label, patch)
     return develop(canvas, person.exposure, rng)
 
 

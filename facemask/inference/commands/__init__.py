@@ -62,7 +62,8 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
     )  # fmt: skip
     model.add_argument(
         "--detector", choices=DETECTORS, default="yunet",
-        help="the face detector; none: every photo is a cropped face (%(default)s)",
+        help="the face detector; none: every photo is a cropped face; mask-detector: that of `make detect`, "
+        "which labels faces too and needs no --model (%(default)s)",
     )  # fmt: skip
     model.add_argument(
         "--detector-weights", type=Path, metavar="FILE", help="weights of the detector; by default downloaded once"
@@ -91,15 +92,15 @@ def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
     import cv2
 
     from facemask.inference.classifier import Classifier
-    from facemask.inference.detectors import DETECTORS, WeightsError
+    from facemask.inference.detectors import DETECTORS, LABELLING, WeightsError
     from facemask.inference.recognition import Recognizer
 
     cv2.setNumThreads(1)  # photos are processed in parallel
-    classifiers = [Classifier(args.model) for _ in range(workers)]
+    classifiers = [] if args.detector in LABELLING else [Classifier(args.model) for _ in range(workers)]
     try:
         detectors = [DETECTORS[args.detector](args.detector_weights, args.detector_size) for _ in range(workers)]
     except WeightsError as error:
         raise UserError(
             f"{error}; name the weights: --detector-weights FILE, or classify whole photos: --detector none"
         ) from None
-    return Recognizer(list(zip(detectors, classifiers, strict=True)), args.min_size)
+    return Recognizer(list(zip(detectors, classifiers or detectors, strict=True)), args.min_size)

@@ -18,10 +18,14 @@ MAX_IOU = 0.3
 
 
 class Face(NamedTuple):
-    """A detected face: its box, None for the whole photo, and the detector's score, 0 to 1."""
+    """A detected face: its box, None for the whole photo, and the detector's score, 0 to 1.
+
+    A detector with `classes` gives their probabilities too, and needs no classifier.
+    """
 
     box: Box | None
     score: float
+    probabilities: tuple[float, ...] | None = None
 
 
 class WeightsError(UserError):
@@ -43,11 +47,20 @@ def open_none(weights: Path | None, sizes: Sequence[int]) -> Detector:
     return lambda pixels: [Face(None, 1.0)]
 
 
-DETECTORS = {"yunet": open_yunet, "none": open_none}
+def open_mask_detector(weights: Path | None, sizes: Sequence[int]) -> Detector:
+    """The project's own detector, which says the classes too; its one size is that of its training."""
+    from facemask.inference.detectors.mask_detector import MaskDetector
+
+    return MaskDetector(weights)
+
+
+DETECTORS = {"yunet": open_yunet, "none": open_none, "mask-detector": open_mask_detector}
+LABELLING = {"mask-detector"}  # those that need no classifier
 
 
 def suppressed(faces: list[Face]) -> list[Face]:
     """Non-maximum suppression: by falling score, without faces whose IoU with a better one is above `MAX_IOU`."""
-    boxes = [(box.left, box.top, box.right - box.left, box.bottom - box.top) for box, _ in faces]
+    corners = [face.box for face in faces]
+    boxes = [(box.left, box.top, box.right - box.left, box.bottom - box.top) for box in corners]
     kept = cv2.dnn.NMSBoxes(boxes, [face.score for face in faces], 0.0, MAX_IOU)
     return [faces[number] for number in kept]

@@ -1,0 +1,322 @@
+"""How good a detector is: mean average precision, recall by size, and their intervals.
+
+Truth is a table with a row a face: scene, label, left, top, right, bottom, in pixels of the photo. What was found is a
+table with a row a box: the same without the label, and a score `p_CLASS` for every class. Scenes are numbered from 0.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from facemask.core.errors import UserError
+from facemask.evaluation.metrics import CONFIDENCE, ROUNDS_AT_ONCE
+
+EDGES = ["left", "top", "right", "bottom"]
+MIN_IOU = 0.5
+RECALLS = np.linspace(0, 1, 101)  # at which COCO's average precision looks at the precision
+MIN_SCORE = 0.02  # of a class that is listed for a box
+MAX_BOXES = 300  # a scene; COCO's 100 is less than some crowds have faces
+AREAS = ("small", "medium", "large")  # COCO's: beneath 32 x 32 pixels, beneath 96 x 96, larger
+LARGE_ENOUGH = (20, 32)  # pixels of a face's shorter side, for which recall is reported
+ROUNDS = 500  # of the bootstrap
+FACE = "face"  # the one class of the variant that looks at places alone
+
+
+def by_class(found: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Found boxes with a row for every class that one may be of: scene, edges, label, score; by falling score."""
+    parts = [
+        found.loc[found[f"p_{label}"] >= MIN_SCORE, ["scene", *EDGES]].assign(label=label, score=found[f"p_{label}"])
+        for label in classes
+    ]
+    return pd.concat(parts).sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def pairwise_iou(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (n, 4) and (m, 4), as (n, m)."""
+    low = np.maximum(ones[:, None, :2], others[None, :, :2])
+    high = np.minimum(ones[:, None, 2:], others[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=-1)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (ones, others)]
+    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+
+
+def matched(truth: pd.DataFrame, found: pd.DataFrame) -> np.ndarray:
+    """Match boxes to faces as COCO does: by falling score, each takes the free face with the highest IoU of at least
+    `MIN_IOU`.
+
+    Parameters
+    ----------
+    found : DataFrame
+        The highest-scoring first.
+
+    Returns
+    -------
+    ndarray (found,), int
+        Positions in truth; -1 of a false alarm.
+    """
+    faces = np.full(len(found), -1)
+    positions = {scene: np.asarray(rows) for scene, rows in truth.groupby("scene").indices.items()}
+    corners, boxes = truth[EDGES].to_numpy(float), found[EDGES].to_numpy(float)
+    for scene, rows in found.groupby("scene").indices.items():
+        if scene not in positions:
+            continue
+        left = pairwise_iou(boxes[rows], corners[positions[scene]])
+        for number, row in enumerate(rows):
+            face = int(left[number].argmax())
+            if left[number, face] >= MIN_IOU:
+                faces[row] = positions[scene][face]
+                left[:, face] = -1
+    return faces
+
+
+def average_precision(hits: np.ndarray, scenes: np.ndarray, faces: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """COCO's average precision, of scenes that are drawn several times or not at all.
+
+    Parameters
+    ----------
+    hits : ndarray (n,), bool
+        Of the found boxes, by falling score.
+    scenes : ndarray (n,), int
+        Of the found boxes.
+    faces : ndarray (scenes,), int
+        In each scene.
+    drawn : ndarray (rounds, scenes), int
+        How often each round has each scene.
+
+    Returns
+    -------
+    ndarray (rounds,)
+        Not a number where a round has no face.
+    """
+    times = drawn[:, scenes]
+    right, all_ = np.cumsum(times * hits, axis=1), np.cumsum(times, axis=1)
+    wanted = drawn @ faces
+    precision = right / np.maximum(all_, 1)
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    values = np.full(len(drawn), np.nan)
+    for number in np.flatnonzero(wanted):
+        places = np.searchsorted(right[number] / wanted[number], RECALLS - 1e-12)
+        values[number] = np.append(precision[number], 0)[places].mean()
+    return values
+
+
+def mean_average_precision(
+    truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], drawn: np.ndarray
+) -> np.ndarray:
+    """mAP50 of every round of drawn scenes (rounds, scenes): the mean over the classes that occur in it, or 0."""
+    listed, values = by_class(found, classes), []
+    for label in classes:
+        own, boxes = (table[table.label == label].reset_index(drop=True) for table in (truth, listed))
+        faces = np.bincount(own.scene, minlength=drawn.shape[1])
+        values.append(average_precision(matched(own, boxes) >= 0, boxes.scene.to_numpy(), faces, drawn))
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+
+
+def map50(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> float:
+    """mAP50 of all scenes, once each."""
+    return float(mean_average_precision(truth, found, classes, np.ones((1, scenes), int))[0])
+
+
+def coco(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> dict[str, Any]:
+    """COCO's scores by faster-coco-eval: precision (10 IoUs, 101 recalls, classes, 4 sizes), -1 where there is no face.
+
+    The sizes are all, then `AREAS`, in pixels of the photo.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+        sides = table[["right", "bottom"]].to_numpy(float) - table[["left", "top"]].to_numpy(float)
+        boxes = np.column_stack([table[["left", "top"]].to_numpy(float), sides]).tolist()
+        numbers = table.label.map({label: number for number, label in enumerate(classes, start=1)})
+        return [
+            # Numbers begin at 1: 0 means "matched with nothing".
+            {"id": place, "image_id": int(scene) + 1, "category_id": int(number), "bbox": box, "area": box[2] * box[3]}
+            for place, (scene, number, box) in enumerate(zip(table.scene, numbers, boxes, strict=True), start=1)
+        ]
+
+    listed = by_class(found, classes)
+    wanted = COCO(
+        {
+            "images": [{"id": number + 1} for number in range(scenes)],
+            "annotations": [row | {"iscrowd": 0} for row in rows(truth)],
+            "categories": [{"id": number, "name": label} for number, label in enumerate(classes, start=1)],
+        }
+    )
+    given = wanted.loadRes([row | {"score": score} for row, score in zip(rows(listed), listed.score, strict=True)])
+    judged = COCOeval_faster(wanted, given, "bbox")
+    judged.params.maxDets = [1, 10, MAX_BOXES]
+    judged.evaluate()
+    judged.accumulate()
+    return judged.eval["precision"][..., -1]
+
+
+def mean_where_known(precision: np.ndarray) -> float:
+    """The mean of COCO's precisions, less those of classes without a face; not a number if there is nothing."""
+    known = precision[precision >= 0]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def called(found: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Found boxes with the argmax class as `label` and its score as `score`; by falling score."""
+    scores = found[[f"p_{label}" for label in classes]].to_numpy()
+    table = found.assign(label=np.array(classes, object)[scores.argmax(axis=1)], score=scores.max(axis=1))
+    return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def answers(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], least: float) -> pd.DataFrame:
+    """The faces with the answers of a detector from a score on: `found` and `right`, bool; and `side`, the shorter
+    one in pixels.
+    """
+    sure = called(found, classes)
+    sure = sure[sure.score >= least].reset_index(drop=True)
+    faces = matched(truth, sure)
+    predicted = pd.Series(sure.label[faces >= 0].to_numpy(), faces[faces >= 0], dtype=object)
+    predicted = predicted.reindex(range(len(truth))).to_numpy()
+    side = np.minimum(truth.right - truth.left, truth.bottom - truth.top)
+    return truth.assign(
+        found=pd.notna(predicted), right_class=predicted == truth.label.to_numpy(), predicted=predicted, side=side
+    )
+
+
+def best_threshold(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str]) -> float:
+    """The score from which on boxes are shown: with the highest end-to-end F1."""
+    sure = called(found, classes)
+    faces = matched(truth, sure)
+    right = (faces >= 0) & (truth.label.to_numpy()[faces] == sure.label.to_numpy()) if len(truth) else faces >= 0
+    f1 = 2 * np.cumsum(right) / (np.arange(1, len(sure) + 1) + len(truth))
+    return float(sure.score[int(f1.argmax())]) if len(sure) else 0.5
+
+
+def merged(table: pd.DataFrame, merge: dict[str, str], classes: Sequence[str]) -> pd.DataFrame:
+    """Truth or found boxes with some classes counted as others: of two scores that become one, the higher."""
+    if "label" in table:
+        return table.assign(label=table.label.replace(merge))
+    scores = {label: [f"p_{one}" for one in classes if merge.get(one, one) == label] for label in classes}
+    kept = {f"p_{label}": table[names].max(axis=1) for label, names in scores.items() if names}
+    return table[["scene", *EDGES]].assign(**kept)
+
+
+def variants(
+    truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], merge: dict[str, str]
+) -> dict[str, tuple[pd.DataFrame, pd.DataFrame, list[str]]]:
+    """Truth, found boxes and classes as they are, with classes merged, and with all of them one."""
+    every = dict.fromkeys(classes, FACE)
+    return {
+        "map50": (truth, found, list(classes)),
+        "map50_merged": (
+            merged(truth, merge, classes),
+            merged(found, merge, classes),
+            [label for label in classes if label not in merge],
+        ),
+        "map50_faces": (
+            merged(truth, every, classes),
+            found[["scene", *EDGES]].assign(p_face=found[[f"p_{label}" for label in classes]].max(axis=1)),
+            [FACE],
+        ),
+    }
+
+
+def draws(groups: np.ndarray, seed: int) -> np.ndarray:
+    """How often each scene is there in each bootstrap round, (rounds, scenes): groups of near-duplicates are drawn."""
+    names, which = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), ROUNDS)[:, which]
+
+
+def score(
+    truth: pd.DataFrame,
+    found: pd.DataFrame,
+    groups: np.ndarray,
+    classes: Sequence[str],
+    merge: dict[str, str],
+    threshold: float,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All scores of a detector on one set of scenes.
+
+    Parameters
+    ----------
+    groups : ndarray (scenes,)
+        Equal for near-duplicates.
+    merge : dict
+        Classes that count as another one in `map50_merged`.
+    threshold : float
+        The score from which on a box is shown.
+
+    Returns
+    -------
+    (scores, report)
+        score, value, low, high; and a row a class: class, faces, ap50, low, high, ap50_95.
+    """
+    drawn, once = draws(groups, seed), np.ones((1, len(groups)), int)
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, value: float, rounds: np.ndarray | None = None) -> None:
+        low, high = (np.nan, np.nan) if rounds is None else np.nanquantile(rounds, ends)
+        rows.append({"score": name, "value": value, "low": low, "high": high})
+
+    for name, (faces, boxes, labels) in variants(truth, found, classes, merge).items():
+        add(
+            name,
+            mean_average_precision(faces, boxes, labels, once)[0],
+            np.concatenate([
+                mean_average_precision(faces, boxes, labels, drawn[start : start + ROUNDS_AT_ONCE])
+                for start in range(0, len(drawn), ROUNDS_AT_ONCE)
+            ]),
+        )  # fmt: skip
+    precision = coco(truth, found, classes, len(groups))
+    add("map50_95", mean_where_known(precision[..., 0]))
+    for number, area in enumerate(AREAS, start=1):
+        add(f"map50_{area}", mean_where_known(precision[0, ..., number]))
+    answered = answers(truth, found, classes, threshold)
+    for side in LARGE_ENOUGH:
+        own = answered[answered.side >= side]
+        counts = np.bincount(own.scene, minlength=len(groups))
+        for name, column in (("recall", own.found), ("right", own.right_class)):
+            hits = np.bincount(own.scene, column, minlength=len(groups))
+            add(f"{name}_{side}", column.mean(), (drawn @ hits) / np.maximum(drawn @ counts, 1))
+    shown = int((called(found, classes).score >= threshold).sum())
+    add("precision", answered.right_class.sum() / max(1, shown))
+    report = []
+    for number, label in enumerate(classes):
+        own = truth[truth.label == label]
+        spread = mean_average_precision(own, found, [label], drawn)
+        low, high = np.nanquantile(spread, ends) if len(own) else (np.nan, np.nan)
+        of_class = {"ap50": precision[0, :, number, 0], "ap50_95": precision[:, :, number, 0]}
+        means = {name: mean_where_known(values) for name, values in of_class.items()}
+        report.append({"class": label, "faces": len(own), "low": low, "high": high, **means})
+    return pd.DataFrame(rows), pd.DataFrame(report)[["class", "faces", "ap50", "low", "high", "ap50_95"]]
+
+
+def precision_recall(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> pd.DataFrame:
+    """Precision over recall at IoU 0.5, by class: columns class, recall, precision."""
+    precision = coco(truth, found, classes, scenes)[0, :, :, 0]
+    parts = [
+        pd.DataFrame({"class": label, "recall": RECALLS, "precision": precision[:, number]})
+        for number, label in enumerate(classes)
+        if (precision[:, number] >= 0).any()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def check_export(table: pd.DataFrame, allowed: float) -> None:
+    """Refuse a detector of which an exported variant lost too much mAP50.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns variant and map50_drop, among others.
+
+    Raises
+    ------
+    UserError
+        Naming the variants and their losses.
+    """
+    lost = table[table.map50_drop > allowed]
+    if len(lost):
+        losses = ", ".join(f"{row.variant} loses {row.map50_drop:.4f}" for row in lost.itertuples())
+        raise UserError(f"{losses} of test mAP50; export.max_map50_drop allows {allowed:g}")

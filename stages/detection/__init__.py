@@ -1,0 +1,1 @@
+"""The stages of detection/dvc.yaml, one script each, called as the others are."""

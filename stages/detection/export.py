@@ -1,0 +1,86 @@
+"""Turn the detector into files for phones, cameras and laptops, and hold them against it.
+
+Reads the detector, its labels and threshold, the shards and the scores; writes a .tflite a variant, each from raw
+uint8 RGB to decoded boxes and scores, with its labels and the threshold inside, and how each compares. Non-maximum
+suppression is left to the reader of the boxes. Fails if a variant loses more mAP50 than params allows.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from facemask.core import cli, params
+from facemask.core.files import prepare_tensorflow, read_csv, replacing, write_csv, write_json
+from facemask.core.params import Count, Extent, Section, Seed
+from facemask.data import scenes, shards
+from facemask.data.detections import boxes_of
+from facemask.engines import litert
+from facemask.evaluation import detection
+from facemask.experiments import measurements
+from facemask.networks import fine_tuning
+
+DETECTOR = "detector.json"
+
+
+class Export(Section):
+    """What the exported detector must hold."""
+
+    calibration_scenes: Count
+    max_map50_drop: Extent
+
+
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    seed: Seed
+    threads: Count
+    export: Export
+
+
+def main(
+    parameters: Path,
+    model: Path,
+    labels: Path,
+    threshold: Path,
+    pixels: Path,
+    scores: Path,
+    tflite: Path,
+    headlines: Path,
+    comparison: Path,
+) -> str:
+    settings = params.load(Settings, parameters)
+    prepare_tensorflow(settings.seed, settings.threads)
+    classes, truth = shards.read_labels(labels), scenes.read_faces(pixels, "test")
+    squares, scales = shards.array(pixels, "test"), shards.rows(pixels, "test").scale.to_numpy()
+    training = shards.array(pixels, "train")
+    order = np.random.default_rng(settings.seed).permutation(len(training))
+    sample = training[np.sort(order[: settings.export.calibration_scenes])]
+    table = read_csv(scores)
+    evaluated = float(table.value[(table.test_set == "test") & (table.score == "map50")].iloc[0])
+    frozen, results, latencies = litert.freeze(fine_tuning.load(model)), {}, {}
+    with replacing(tflite) as partial:
+        partial.mkdir()
+        for variant in litert.VARIANTS:
+            converted = litert.with_labels(litert.convert(frozen, variant, sample), labels.read_bytes())
+            converted = litert.with_file(converted, DETECTOR, threshold.read_bytes())
+            (partial / f"{variant}.tflite").write_bytes(converted)
+            outputs = np.concatenate(list(litert.run(converted, squares, variant)))
+            found = boxes_of(outputs, scales, squares.shape[1], classes, detection.MIN_SCORE)
+            reached = detection.map50(truth, found, classes, len(squares))
+            results[variant] = {"map50": reached, "map50_drop": evaluated - reached, "bytes": len(converted)}
+            latencies[variant] = litert.latency(converted, squares[0])
+        variants = pd.DataFrame.from_dict(results, orient="index").rename_axis("variant").reset_index()
+        detection.check_export(variants, settings.export.max_map50_drop)
+    write_json(headlines, {"int8_map50": results["int8"]["map50"], "int8_mb": results["int8"]["bytes"] / 1e6})
+    write_csv(comparison, variants)
+    for variant, milliseconds in latencies.items():
+        measurements.note((tflite / f"{variant}.tflite").read_bytes(), milliseconds=milliseconds)
+    return "; ".join(
+        f"{name} {one['bytes'] / 1e6:.2f} MB, mAP50 {one['map50']:.4f}, {latencies[name]:.2f} ms a scene"
+        for name, one in results.items()
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
