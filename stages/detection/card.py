@@ -43,9 +43,7 @@ class Settings(Section):
 def numbers(scores: pd.DataFrame) -> str:
     """The scores of every test set."""
     cells = {
-        (row.test_set, row.score): with_interval(f"{row.value:.4f}", row.low, row.high)
-        for row in scores.itertuples()
-        if not pd.isna(row.value)
+        (row.test_set, row.score): with_interval(f"{row.value:.4f}", row.low, row.high) for row in scores.itertuples()
     }
     sets = list(scores.test_set.unique())
     rows = [[words, *(cells.get((name, score), "") for name in sets)] for score, words in NAMES.items()]
@@ -84,7 +82,6 @@ def main(
     classes = [
         [row.test_set, row[2], row.faces, with_interval(f"{row.ap50:.4f}", row.low, row.high), f"{row.ap50_95:.4f}"]
         for row in read_csv(report).itertuples()
-        if row.faces
     ]
     variants = [
         [f"{one.variant}.tflite", f"{one.map50:.4f}", f"{one.bytes / 1e6:.1f}"]
