@@ -121,7 +121,7 @@ def main(
             if split == "test":
                 curves = detection.precision_recall(truth, found, classes, len(squares))
     all_scores, all_classes, all_shown = (pd.concat(tables, ignore_index=True) for tables in results.values())
-    # Of what no test scene has, such as large faces, nothing is said.
+    # What no test scene has, such as large faces, has no score.
     all_scores, all_classes = all_scores.dropna(subset="value"), all_classes[all_classes.faces > 0]
     headlines = all_scores[all_scores.test_set == "test"].set_index("score").value[list(HEADLINES)]
     write_json(test, {name: float(value) for name, value in headlines.items()})
