@@ -135,7 +135,6 @@ def test_batches_depend_on_seed_and_epoch_alone_and_hold_every_scene(scenes):
         np.testing.assert_array_equal(pixels, same)
         np.testing.assert_array_equal(found, same_found)
     assert not np.array_equal(first[0][0], later[0][0])
-    assert train.padded([]).shape == (0, 1, 5)
 
 
 def test_the_key_of_a_training_is_of_its_settings_and_files():
