@@ -78,7 +78,7 @@ def test_figures_accept_any_name():
 def test_metrics_of_classes_with_any_name_are_recorded(tmp_path):
     names = [*ODD, "a/b", "a//b", "../x", "/", ".", "a "]
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    with silenced(*tracking.LOGGERS), mlflow.start_run() as run:
+    with silenced(*tracking.LOGGERS), mlflow.start_run(experiment_id="0") as run:
         mlflow.log_metrics(tracking.flatten({"test": {name: {"f1": 0.5} for name in names}}))
         mlflow.log_params(tracking.flatten({"survey": {"classes": {name: [] for name in names}}}))
     found = mlflow.get_run(run.info.run_id).data
