@@ -213,7 +213,9 @@ def checkout(folder: Path, **changes) -> Path:
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock", "docs/study.")):
+        if (ROOT / name).is_file() and not name.startswith(
+            ("metrics/", "dvc.lock", "docs/study.", "detection/dvc", "detection/metrics/")
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     write_params(folder, **changes)
