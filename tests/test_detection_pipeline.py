@@ -112,6 +112,7 @@ def detected(tmp_path_factory):
     """The detection pipeline on a few scenes, run once by `dvc repro` and committed. Read, do not change."""
     folder = tmp_path_factory.mktemp("detected") / "repository"
     checkout(folder)
+    shutil.copy2(ROOT / "detection/dvc.yaml", folder / "detection")
     for lock in folder.glob("detection/dvc.lock"):
         lock.unlink()
     tree = params.read(ROOT / PARAMETERS) | TINY
