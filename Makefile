@@ -19,7 +19,7 @@ help: ## List the targets
 repro: $(ENVIRONMENT) ## Run the stages that are out of date
 	@python -m stages
 	dvc repro
-	@dvc metrics diff --all
+	@dvc metrics diff --all --targets metrics/test.json metrics/export.json metrics/data.json
 
 detect: $(ENVIRONMENT) ## Run the stages of the detection pipeline that are out of date
 	@python -m stages.detection

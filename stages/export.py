@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.files import prepare_tensorflow, read_csv, replacing, write_csv, write_json
@@ -17,6 +16,7 @@ from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import shards
 from facemask.data.faces import Survey
 from facemask.engines import litert
+from facemask.engines.variants import calibration, export
 from facemask.evaluation import gate
 from facemask.evaluation.decision import decide
 from facemask.experiments import measurements
@@ -37,11 +37,6 @@ class Settings(Section):
     threads: Count
     survey: Survey
     export: Export
-
-
-def calibration(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Random training photos, in the order of the shard."""
-    return pixels[np.sort(np.random.default_rng(seed).permutation(len(pixels))[:count])]
 
 
 def compare(
@@ -76,29 +71,27 @@ def main(
     original = evaluated.predicted.map(classes.index).to_numpy()
     photos, truth = shards.array(pixels, "test"), shards.labels(pixels, "test", classes)
     sample = calibration(shards.array(pixels, "train"), settings.export.calibration_images, settings.seed)
-    frozen, results, latencies = litert.freeze(fine_tuning.load(model)), {}, {}
+    frozen = litert.freeze(fine_tuning.load(model))
+
+    def evaluate(probabilities: np.ndarray) -> dict[str, float]:
+        predicted = decide(probabilities, classes, rule["label"], rule["threshold"])
+        return compare(probabilities, predicted, expected, original, truth)
+
     with replacing(tflite) as partial:
         partial.mkdir()
         (partial / labels.name).write_bytes(labels.read_bytes())
         (partial / decision.name).write_bytes(decision.read_bytes())
         write_json(partial / "faces.json", {"margin": settings.survey.margin, "min_size": settings.survey.min_size})
-        for variant in litert.VARIANTS:
-            converted = litert.with_labels(litert.convert(frozen, variant, sample), labels.read_bytes())
-            (partial / f"{variant}.tflite").write_bytes(converted)
-            probabilities = np.concatenate(list(litert.run(converted, photos, variant)))
-            predicted = decide(probabilities, classes, rule["label"], rule["threshold"])
-            compared = compare(probabilities, predicted, expected, original, truth)
-            results[variant] = compared | {"bytes": len(converted)}
-            latencies[variant] = litert.latency(converted, photos[0])
-        variants = pd.DataFrame.from_dict(results, orient="index").rename_axis("variant").reset_index()
-        gate.check_export(variants, settings.export.max_accuracy_drop)
-    write_json(headlines, {"int8_accuracy": results["int8"]["accuracy"], "int8_mb": results["int8"]["bytes"] / 1e6})
+        variants, latencies = export(frozen, sample, partial, {litert.LABELS: labels.read_bytes()}, photos, evaluate)
+        gate.check_export(variants, "accuracy", settings.export.max_accuracy_drop)
+    exported = variants.set_index("variant")
+    write_json(headlines, {"int8_accuracy": exported.accuracy["int8"], "int8_mb": exported.bytes["int8"] / 1e6})
     write_csv(comparison, variants)
     for variant, milliseconds in latencies.items():
         measurements.note((tflite / f"{variant}.tflite").read_bytes(), milliseconds=milliseconds)
     return "; ".join(
-        f"{name} {one['bytes'] / 1e6:.2f} MB, accuracy {one['accuracy']:.4f}, {latencies[name]:.2f} ms a photo"
-        for name, one in results.items()
+        f"{one.variant} {one.bytes / 1e6:.2f} MB, accuracy {one.accuracy:.4f}, {latencies[one.variant]:.2f} ms a photo"
+        for one in variants.itertuples()
     )
 
 

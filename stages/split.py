@@ -16,7 +16,7 @@ from facemask.core.files import read_csv, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data.faces import Survey, simple
 from facemask.data.sources import Dataset, Datasets
-from facemask.data.splits import SPLITS, Split, assign
+from facemask.data.splits import SPLITS, Split, assign, with_other_datasets
 from facemask.evaluation.metrics import CONFIDENCE
 
 
@@ -76,29 +76,10 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, 
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
-    """Give every face its split: an external test set is a split by itself.
-
-    Of a dataset that is trained on as a whole, near-duplicates of validation and test faces are left out; of an
-    external test set, those of training and validation faces. Returns and raises what `divide` does, and stops if
-    nothing of an external test set is left.
-    """
-    uses = faces.dataset.map({name: dataset.use for name, dataset in datasets.items()})
-    divided, leaks = divide(faces[uses == "split"], split, seed)
-    held_out = set(divided.group[divided.split != "train"])
-    added = faces[uses == "train"]
-    parts = [divided, added[~added.group.isin(held_out)].assign(split="train")]
-    seen = {group for part in parts for group in part.group[part.split != "test"]}
-    for name in (name for name, dataset in datasets.items() if dataset.use == "test"):
-        part = faces[faces.dataset == name]
-        if part.empty:
-            raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
-        if part.group.isin(seen).all():
-            raise UserError(
-                f"datasets.{name}: all of its faces are near-duplicates of the training or validation split; "
-                "an external test set is of another source"
-            )
-        parts.append(part[~part.group.isin(seen)].assign(split=name))
-    return pd.concat(parts), leaks
+    """Give every face its split; returns and raises what `divide` and `with_other_datasets` do."""
+    divided_ones = [name for name, dataset in datasets.items() if dataset.use == "split"]
+    divided, leaks = divide(faces[faces.dataset.isin(divided_ones)], split, seed)
+    return with_other_datasets(divided, faces, {name: dataset.use for name, dataset in datasets.items()}), leaks
 
 
 def check(faces: pd.DataFrame, classes: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT, checkout, commit, facemask, shell
 from pydantic import BaseModel
-from test_pipeline import local_imports
+from test_pipeline import assert_declared, local_imports
 
 from facemask.core import params
 from facemask.core.errors import UserError
@@ -49,12 +49,7 @@ def outputs(name: str) -> list[str]:
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_declares_every_file_of_the_project_that_it_imports(name):
     file = ROOT / f"{module_of(name).replace('.', '/')}.py"
-    declared = [ROOT / path for path in STAGES[name]["deps"] if path.startswith(("facemask", "stages"))]
-    used = local_imports(file) | {file}
-    for one in used:
-        assert any(one == path or path in one.parents for path in declared), f"{name} does not declare {one}"
-    for path in declared:
-        assert any(one == path or path in one.parents for one in used), f"{name} declares {path} for nothing"
+    assert_declared(name, STAGES[name]["deps"], local_imports(file) | {file})
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -113,8 +108,6 @@ def detected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detected") / "repository"
     checkout(folder)
     shutil.copy2(ROOT / "detection/dvc.yaml", folder / "detection")
-    for lock in folder.glob("detection/dvc.lock"):
-        lock.unlink()
     tree = params.read(ROOT / PARAMETERS) | TINY
     (folder / PARAMETERS).write_text(yaml.safe_dump(tree, sort_keys=False))
     commit(folder, "tiny")

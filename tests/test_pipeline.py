@@ -50,6 +50,15 @@ def has_code(file: Path) -> bool:
     return any(not isinstance(node, ast.Expr) for node in ast.parse(file.read_text()).body)
 
 
+def assert_declared(name: str, deps: list[str], used: set[Path]) -> None:
+    """The files of the project that a stage declares are those that it uses, or folders of them."""
+    declared = [ROOT / path for path in deps if path.startswith(("facemask", "stages"))]
+    for file in used:
+        assert any(file == path or path in file.parents for path in declared), f"{name} does not declare {file}"
+    for path in declared:
+        assert any(file == path or path in file.parents for file in used), f"{name} declares {path} for nothing"
+
+
 def local_imports(file: Path) -> set[Path]:
     """The project's own files with code that a file imports, and those that they import."""
     found, waiting = set(), [file]
@@ -65,9 +74,9 @@ def local_imports(file: Path) -> set[Path]:
                 for candidate in (path.with_suffix(".py"), path / "__init__.py"):
                     if (
                         name.startswith("facemask.")
+                        and candidate not in found
                         and candidate.is_file()
                         and has_code(candidate)
-                        and candidate not in found
                     ):
                         found.add(candidate)
                         waiting.append(candidate)
@@ -76,12 +85,9 @@ def local_imports(file: Path) -> set[Path]:
 
 @pytest.mark.parametrize("name", PIPELINE)
 def test_a_stage_declares_every_file_of_the_project_that_it_imports(name):
-    declared = [ROOT / path for path in PIPELINE[name]["deps"] if path.startswith(("facemask", "stages"))]
-    used = local_imports(ROOT / f"stages/{name}.py") | {ROOT / f"stages/{name}.py"} | COPIED.get(name, set())
-    for file in used:
-        assert any(file == path or path in file.parents for path in declared), f"{name} does not declare {file}"
-    for path in declared:
-        assert any(file == path or path in file.parents for file in used), f"{name} declares {path} for nothing"
+    script = ROOT / f"stages/{name}.py"
+    used = local_imports(script) | {script} | COPIED.get(name, set())
+    assert_declared(name, PIPELINE[name]["deps"], used)
 
 
 @pytest.mark.parametrize("name", PIPELINE)

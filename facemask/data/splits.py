@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
+from facemask.core.errors import UserError
 from facemask.core.params import Fraction, Section
 
 SPLITS = ("train", "validation", "test")
@@ -57,3 +58,40 @@ def assign(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Se
         counts[split] += faces_of_class
         chosen[group] = names[split]
     return faces.group.map(chosen)
+
+
+def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[str, str]) -> pd.DataFrame:
+    """Add the datasets that are not divided: an external test set is a split by itself.
+
+    Of a dataset that is trained on as a whole, near-duplicates of validation and test faces are left out; of an
+    external test set, those of training and validation faces.
+
+    Parameters
+    ----------
+    divided : DataFrame
+        Faces of the datasets with use `split`, with their split.
+    faces : DataFrame
+        All faces.
+    uses : dict
+        The use of each dataset: split, train or test.
+
+    Raises
+    ------
+    UserError
+        If nothing of an external test set is left.
+    """
+    held_out = set(divided.group[divided.split != "train"])
+    added = faces[faces.dataset.map(uses) == "train"]
+    parts = [divided, added[~added.group.isin(held_out)].assign(split="train")]
+    seen = {group for part in parts for group in part.group[part.split != "test"]}
+    for name in (name for name, use in uses.items() if use == "test"):
+        part = faces[faces.dataset == name]
+        if part.empty:
+            raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
+        if part.group.isin(seen).all():
+            raise UserError(
+                f"datasets.{name}: all of its faces are near-duplicates of the training or validation split; "
+                "an external test set is of another source"
+            )
+        parts.append(part[~part.group.isin(seen)].assign(split=name))
+    return pd.concat(parts)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask.core.errors import UserError
 from facemask.evaluation.metrics import CONFIDENCE, ROUNDS_AT_ONCE
 
 EDGES = ["left", "top", "right", "bottom"]
@@ -301,22 +300,3 @@ def precision_recall(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence
         if (precision[:, number] >= 0).any()
     ]
     return pd.concat(parts, ignore_index=True)
-
-
-def check_export(table: pd.DataFrame, allowed: float) -> None:
-    """Refuse a detector of which an exported variant lost too much mAP50.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns variant and map50_drop, among others.
-
-    Raises
-    ------
-    UserError
-        Naming the variants and their losses.
-    """
-    lost = table[table.map50_drop > allowed]
-    if len(lost):
-        losses = ", ".join(f"{row.variant} loses {row.map50_drop:.4f}" for row in lost.itertuples())
-        raise UserError(f"{losses} of test mAP50; export.max_map50_drop allows {allowed:g}")

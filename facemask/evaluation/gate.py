@@ -12,23 +12,26 @@ from facemask.evaluation.metrics import INTERVAL
 GATED = ("accuracy", "balanced_accuracy")
 
 
-def check_export(variants: pd.DataFrame, allowed: float) -> None:
-    """Refuse a model if an exported variant lost too much test accuracy.
+def check_export(variants: pd.DataFrame, metric: str, allowed: float) -> None:
+    """Refuse a model if an exported variant lost too much of a test metric.
 
     Parameters
     ----------
     variants : DataFrame
-        Columns variant and accuracy_drop, among others.
+        Columns variant and METRIC_drop, among others.
+    metric : str
+        accuracy or mAP50.
 
     Raises
     ------
     UserError
         Naming the variants and their losses.
     """
-    lost = variants[variants.accuracy_drop > allowed]
+    drop = f"{metric.lower()}_drop"
+    lost = variants[variants[drop] > allowed]
     if len(lost):
-        losses = ", ".join(f"{row.variant} loses {row.accuracy_drop:.4f}" for row in lost.itertuples())
-        raise UserError(f"{losses} of test accuracy; export.max_accuracy_drop allows {allowed:g}")
+        losses = ", ".join(f"{row['variant']} loses {row[drop]:.4f}" for row in lost.to_dict("records"))
+        raise UserError(f"{losses} of test {metric}; export.max_{drop} allows {allowed:g}")
 
 
 class Evaluated(NamedTuple):

@@ -8,7 +8,6 @@ suppression is left to the reader of the boxes. Fails if a variant loses more mA
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.files import prepare_tensorflow, read_csv, replacing, write_csv, write_json
@@ -16,7 +15,8 @@ from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import scenes, shards
 from facemask.data.detections import boxes_of
 from facemask.engines import litert
-from facemask.evaluation import detection
+from facemask.engines.variants import calibration, export
+from facemask.evaluation import detection, gate
 from facemask.experiments import measurements
 from facemask.networks import fine_tuning
 
@@ -53,32 +53,29 @@ def main(
     prepare_tensorflow(settings.seed, settings.threads)
     classes, truth = shards.read_labels(labels), scenes.read_faces(pixels, "test")
     squares, scales = shards.array(pixels, "test"), shards.rows(pixels, "test").scale.to_numpy()
-    training = shards.array(pixels, "train")
-    order = np.random.default_rng(settings.seed).permutation(len(training))
-    sample = training[np.sort(order[: settings.export.calibration_scenes])]
+    sample = calibration(shards.array(pixels, "train"), settings.export.calibration_scenes, settings.seed)
     table = read_csv(scores)
     evaluated = float(table.value[(table.test_set == "test") & (table.score == "map50")].iloc[0])
-    frozen, results, latencies = litert.freeze(fine_tuning.load(model)), {}, {}
+    frozen = litert.freeze(fine_tuning.load(model))
+    files = {litert.LABELS: labels.read_bytes(), DETECTOR: threshold.read_bytes()}
+
+    def evaluate(outputs: np.ndarray) -> dict[str, float]:
+        found = boxes_of(outputs, scales, squares.shape[1], classes, detection.MIN_SCORE)
+        reached = detection.map50(truth, found, classes, len(squares))
+        return {"map50": reached, "map50_drop": evaluated - reached}
+
     with replacing(tflite) as partial:
         partial.mkdir()
-        for variant in litert.VARIANTS:
-            converted = litert.with_labels(litert.convert(frozen, variant, sample), labels.read_bytes())
-            converted = litert.with_file(converted, DETECTOR, threshold.read_bytes())
-            (partial / f"{variant}.tflite").write_bytes(converted)
-            outputs = np.concatenate(list(litert.run(converted, squares, variant)))
-            found = boxes_of(outputs, scales, squares.shape[1], classes, detection.MIN_SCORE)
-            reached = detection.map50(truth, found, classes, len(squares))
-            results[variant] = {"map50": reached, "map50_drop": evaluated - reached, "bytes": len(converted)}
-            latencies[variant] = litert.latency(converted, squares[0])
-        variants = pd.DataFrame.from_dict(results, orient="index").rename_axis("variant").reset_index()
-        detection.check_export(variants, settings.export.max_map50_drop)
-    write_json(headlines, {"int8_map50": results["int8"]["map50"], "int8_mb": results["int8"]["bytes"] / 1e6})
+        variants, latencies = export(frozen, sample, partial, files, squares, evaluate)
+        gate.check_export(variants, "mAP50", settings.export.max_map50_drop)
+    exported = variants.set_index("variant")
+    write_json(headlines, {"int8_map50": exported.map50["int8"], "int8_mb": exported.bytes["int8"] / 1e6})
     write_csv(comparison, variants)
     for variant, milliseconds in latencies.items():
         measurements.note((tflite / f"{variant}.tflite").read_bytes(), milliseconds=milliseconds)
     return "; ".join(
-        f"{name} {one['bytes'] / 1e6:.2f} MB, mAP50 {one['map50']:.4f}, {latencies[name]:.2f} ms a scene"
-        for name, one in results.items()
+        f"{one.variant} {one.bytes / 1e6:.2f} MB, mAP50 {one.map50:.4f}, {latencies[one.variant]:.2f} ms a scene"
+        for one in variants.itertuples()
     )
 
 

@@ -25,7 +25,7 @@ from facemask.data.near_duplicates import features
 from facemask.data.near_duplicates.search import search
 from facemask.data.scenes import Scenes, examine, write_faces
 from facemask.data.sources import Dataset, Datasets
-from facemask.data.splits import SPLITS, Fractions, assign
+from facemask.data.splits import SPLITS, Fractions, assign, with_other_datasets
 
 SCENES_A_TASK = 32
 SCENES_AT_HAND = 4096  # in grey, for the pairs to come
@@ -87,19 +87,12 @@ def grouped(scenes: pd.DataFrame, archives: dict[str, Archive], correlation: flo
     return ordered.sha256.groupby(numbers).transform("min").str[:16].sort_index(), pairs
 
 
-def place(faces: pd.DataFrame, datasets: dict[str, Dataset], fractions: Fractions, seed: int) -> pd.Series:
-    """The split of every row of the manifest; none of what is a near-duplicate of a scene that must not be seen.
-
-    A dataset of use `train` is trained on as a whole, and one of use `test` is a split by itself.
-    """
-    uses = faces.dataset.map({name: dataset.use for name, dataset in datasets.items()})
-    split = assign(faces[uses == "split"], fractions.fractions, seed).reindex(faces.index)
-    held_out = faces.group.isin(faces.group[split.isin(["validation", "test"])])
-    split[(uses == "train") & ~held_out] = "train"
-    seen = faces.group.isin(faces.group[split.isin(["train", "validation"])])
-    external = (uses == "test") & ~seen
-    split[external] = faces.dataset[external]
-    return split
+def place(faces: pd.DataFrame, datasets: dict[str, Dataset], fractions: Fractions, seed: int) -> pd.DataFrame:
+    """The rows of the manifest with their split, without those that are left out, in their order."""
+    uses = {name: dataset.use for name, dataset in datasets.items()}
+    own = faces[faces.dataset.map(uses) == "split"]
+    divided = own.assign(split=assign(own, fractions.fractions, seed))
+    return with_other_datasets(divided, faces, uses).sort_index()
 
 
 def write_shard(
@@ -151,8 +144,7 @@ def main(
         rows = scenes.drop(columns="features").assign(faces=scenes.faces.map(lambda one: one or [(NOBODY, None)]))
         rows = rows.explode("faces", ignore_index=True)
         faces = rows.assign(label=rows.faces.str[0]).join(pd.DataFrame([to_columns(box) for _, box in rows.faces]))
-        faces["split"] = place(faces, settings.datasets, settings.split, settings.seed)
-        faces = faces.dropna(subset="split")
+        faces = place(faces, settings.datasets, settings.split, settings.seed)
         scenes["split"] = scenes.number.map(faces.drop_duplicates("number").set_index("number").split)
         missing = [label for label in settings.scenes.classes if set(SPLITS) - set(faces.split[faces.label == label])]
         if missing:
