@@ -147,4 +147,4 @@ def test_wrong_arguments_show_the_usage(args, tmp_path):
     write_params(tmp_path)
     done = stage("fetch", *args)
     assert done.returncode == 1
-    assert done.stderr == "usage: python -m stages.fetch raw=...\n"
+    assert done.stderr == "usage: python -m stages.fetch raw=... [parameters=...]\n"

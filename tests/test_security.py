@@ -7,10 +7,12 @@ import pickle
 import re
 import shlex
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT, arguments_of, free_port, shell, stage, tracking_server, write_params
 from loopback import kaggle
@@ -58,7 +60,7 @@ def test_the_linter_refuses_calls_that_run_data_as_code():
                "tempfile", "torch", "yaml"]  # fmt: skip
     source = "".join(f"import {module}\n" for module in modules) + FORBIDDEN
     done = subprocess.run(
-        ["ruff", "check", "--output-format", "json", "--stdin-filename", "stages/untrusted.py", "-"],
+        [sys.executable, "-m", "ruff", "check", "--output-format=json", "--stdin-filename=stages/untrusted.py", "-"],
         cwd=ROOT, input=source, capture_output=True, text=True, check=False,
     )  # fmt: skip
     refused = {each["location"]["row"] for each in json.loads(done.stdout) if re.match(r"S|TID251", each["code"])}
@@ -166,8 +168,10 @@ def test_the_tracking_ui_listens_only_on_loopback(copy):
     args, port = shlex.split(line), free_port()
     args[args.index("--port") + 1] = str(port)
     with tracking_server(args, port, copy) as server:
-        processes = [server, *server.children(recursive=True)]
-        listening = {each.laddr for one in processes for each in one.net_connections() if each.status == "LISTEN"}
+        listening = set()
+        for process in [server, *server.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child may end meanwhile
+                listening |= {each.laddr for each in process.net_connections() if each.status == psutil.CONN_LISTEN}
     assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", port)}
 
 
