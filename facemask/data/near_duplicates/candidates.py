@@ -42,8 +42,8 @@ def find(photos: Sequence[np.ndarray]) -> np.ndarray:
 
     Every feature stands in two sorted tables, by the lower and by the upper bits of either half of its code. It meets
     the `NEXT` entries with the same key, so the cost stays linear however often a photo is there; photos of a large
-    group meet through each other. As in image retrieval, a feature of few photos counts more than one of many [4]_,
-    and only features that agree on rotation and scale count together [5]_.
+    group meet through each other. As in image retrieval, a feature of few photos counts more than one of many [3]_,
+    and only features that agree on rotation and scale count together [4]_.
 
     Parameters
     ----------

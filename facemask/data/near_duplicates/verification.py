@@ -18,8 +18,6 @@ SAME = 0.97  # the local correlation of pixels that are the same beyond doubt
 MOSTLY = 0.6  # the fraction of such pixels from which two photos are one, whatever happened to the others
 OCCLUDED = 0.37  # the fraction from which they are if the others have nothing in common: ...
 UNRELATED = 0.6  # ... if their mean local correlation is below this
-WORTH_REFINING = 0.4, 0.98  # the correlation from which refining may help, and from which it need not
-REFINED = 12.0  # pixels by which a corner may move when the transform is refined
 
 
 class Limits(NamedTuple):
@@ -127,27 +125,10 @@ def compare(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> Overlap:
     if scale < 0.75:
         left = cv2.GaussianBlur(left, (0, 0), 0.5 / scale)
     correlation, same, common = correlate(left, right, matrix)
-    if WORTH_REFINING[0] <= correlation < WORTH_REFINING[1]:
-        refined = refine(left, right, matrix)
-        if refined is not None:
-            correlation, same, common = max((correlation, same, common), correlate(left, right, refined))
     fractions = common / right.size, common / (left.size * scale**2)
     if max(fractions) < LEAST_OVERLAP:
         correlation = same = 0.0
     return Overlap(correlation, same, float(min(fractions)), float(angle))
-
-
-def refine(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
-    """The transform at which the photos correlate most, or None if that is somewhere else."""
-    back = cv2.invertAffineTransform(matrix).astype(np.float32)
-    try:
-        _, back = cv2.findTransformECC(right, left, back, cv2.MOTION_AFFINE, (3, 15, 1e-3), None, 3)
-    except cv2.error:  # it does not converge
-        return None
-    height, width = left.shape
-    corners = np.array([[0, 0, width, width], [0, height, 0, height], [1, 1, 1, 1]])
-    refined = cv2.invertAffineTransform(back.astype(np.float64))
-    return refined if np.abs((refined - matrix) @ corners).max() < REFINED else None
 
 
 def correlate(left: np.ndarray, right: np.ndarray, matrix: np.ndarray) -> tuple[float, float, int]:
