@@ -70,18 +70,30 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], float)
 
 
-def curve(points, closed: bool = True, steps: int = 8) -> np.ndarray:
+def pixel(colour) -> tuple[int, ...]:
+    """A colour as Pillow takes it."""
+    return tuple(min(max(int(value), 0), 255) for value in colour)
+
+
+def catmull_rom(steps: int) -> np.ndarray:
+    """The weights (steps, 4) of four points in a row, for the steps from the second to the third."""
+    t = np.arange(steps)[:, None] / steps
+    return 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
+
+
+SPLINE = catmull_rom(steps=8)
+
+
+def curve(points, closed: bool = True) -> np.ndarray:
     """A Catmull-Rom spline through points (n, 2), as a polyline (m, 2)."""
     points = np.asarray(points, float)
     if closed:
-        a, b, c, d = (np.roll(points, shift, axis=0) for shift in (1, 0, -1, -2))
+        padded = np.concatenate([points[-1:], points, points[:2]])
     else:
-        padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-        a, b, c, d = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
-    t = np.arange(steps)[:, None] / steps
-    basis = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
-    spline = np.einsum("sk,knd->nsd", basis, np.stack([a, b, c, d])).reshape(-1, 2)
-    return spline if closed else np.vstack([spline, points[-1]])
+        padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    rows = np.stack([padded[:-3], padded[1:-2], padded[2:-1], padded[3:]])
+    spline = np.einsum("sk,knd->nsd", SPLINE, rows).reshape(-1, 2)
+    return spline if closed else np.concatenate([spline, points[-1:]])
 
 
 def mirrored(right) -> np.ndarray:
@@ -106,7 +118,6 @@ class Canvas:
 
     def fill(self, points, colour, opacity: float = 1.0, blur: float = 0.0, inside: Image.Image | None = None):
         """Fill a polygon, blurred by a number of pixels, and only inside a stencil if one is given."""
-        tone = tuple(int(v) for v in np.clip(colour, 0, 255))
         points = np.asarray(points)
         left, top = (max(0, int(least - 3 * blur)) for least in points.min(axis=0))
         right, bottom = (min(self.side, int(most + 3 * blur) + 2) for most in points.max(axis=0))
@@ -119,12 +130,13 @@ class Canvas:
         box = (left, top, right, bottom)
         if inside is not None:
             stencil = ImageChops.multiply(stencil, inside.crop(box))
-        self.image.paste(tone, box, stencil)
+        self.image.paste(pixel(colour), box, stencil)
 
     def line(self, points, colour, width: float):
         """Draw a polyline; width in canvas pixels."""
-        tone = tuple(int(v) for v in np.clip(colour, 0, 255))
-        ImageDraw.Draw(self.image).line(np.ravel(points).tolist(), fill=tone, width=max(1, round(width)), joint="curve")
+        ImageDraw.Draw(self.image).line(
+            np.ravel(points).tolist(), fill=pixel(colour), width=max(1, round(width)), joint="curve"
+        )
 
 
 class Head:
