@@ -131,10 +131,12 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
 def reader(faces: pd.DataFrame, archives: dict[str, Archive]) -> Callable[[int], np.ndarray]:
     """What reads a face, by its row in the table, in grey."""
 
+    places = list(faces[["dataset", "member", *Box._fields]].itertuples(index=False, name=None))
+
     @functools.lru_cache(PHOTOS_AT_HAND)
     def read_grey(row: int) -> np.ndarray:
-        face = faces.iloc[row]
-        content, box = archives[face.dataset].read(face.member), tuple(face[list(Box._fields)])
+        dataset, member, *box = places[row]
+        content = archives[dataset].read(member)
         image = images.decode(content).crop(box) if any(box) else images.decode(content, features.SIDE)
         return features.grey(image)
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import joblib
+from threadpoolctl import threadpool_limits
 
 from facemask.core.terminal import progress
 
@@ -27,7 +28,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
     Few items are submitted ahead of the consumer, so memory does not grow if it is slow.
     """
     waiting = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:  # waiting BLAS threads take the cores from ours
         try:
             for item in items:
                 if len(waiting) == WAITING_A_THREAD * workers:

@@ -36,7 +36,7 @@ def extract(pixels: np.ndarray) -> np.ndarray:
     ndarray (n,), FEATURE
         With n at most `FEATURES`; places and sizes in pixels, from the photo's centre, angles in degrees.
     """
-    sift = cv2.SIFT_create(nfeatures=FEATURES, contrastThreshold=0.01, edgeThreshold=12)
+    sift = cv2.SIFT_create(nfeatures=FEATURES, nOctaveLayers=2, contrastThreshold=0.01, edgeThreshold=12)
     points, descriptors = sift.detectAndCompute(pixels, None)
     points = points[:FEATURES]
     found = np.zeros(len(points), FEATURE)
