@@ -130,7 +130,6 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
 
 def reader(faces: pd.DataFrame, archives: dict[str, Archive]) -> Callable[[int], np.ndarray]:
     """What reads a face, by its row in the table, in grey."""
-
     places = list(faces[["dataset", "member", *Box._fields]].itertuples(index=False, name=None))
 
     @functools.lru_cache(PHOTOS_AT_HAND)
