@@ -105,6 +105,14 @@ def test_a_folder_is_packed_with_links_followed_and_without_litter(tmp_path, cap
     assert "1 files left out that operating systems make (.DS_Store)" in capsys.readouterr().out
 
 
+def test_litter_in_a_zip_is_counted(tmp_path):
+    write_archive(Path("photos.zip"), [("with_mask/.DS_Store", b"x"), *PHOTOS])
+    write_params(tmp_path, datasets=archived("photos.zip"))
+    done = stage("fetch", "raw=raw")
+    assert done.returncode == 0, done.stderr
+    assert "1 files left out that operating systems make (.DS_Store)" in done.stdout
+
+
 def test_a_file_that_cannot_be_packed_is_named(tmp_path):
     folder = tmp_path / "photos/with_mask"
     folder.mkdir(parents=True)

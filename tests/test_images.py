@@ -55,6 +55,12 @@ def test_grey_in_8_and_in_16_bits_is_the_same_photo_however_dark(kind, brightest
     assert np.array_equal(np.asarray(wide), np.stack([grey] * 3, axis=-1))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("value", [255, 300])
+def test_16_bits_are_scaled_by_their_range_and_not_by_the_photo(kind, value):
+    assert (np.asarray(decode(encode(Image.fromarray(np.full((4, 6), value, np.uint16)), kind))) == 1).all()
+
+
 def test_the_order_of_bytes_in_16_bits_does_not_matter():
     grey = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
     swapped = b"MM\0*" + struct.pack(">I", 8 + 48) + (grey.astype(">u2") * 257).tobytes()

@@ -10,7 +10,7 @@ from conftest import ROOT, archived, load_params, write_params
 
 from facemask.core import params
 from facemask.core.errors import UserError
-from facemask.experiments import preset
+from facemask.experiments import preset, study
 
 
 @pytest.mark.parametrize("written", ["1e-05", "1e-5", "3e-5", "0.00001", "1.0e-05"])
@@ -94,6 +94,21 @@ def test_a_deeply_nested_file_is_one_short_line(tmp_path, text):
         load_params()
     assert len(str(caught.value)) < 10_000
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bracket", ["[", "{a: "])
+def test_a_deeply_nested_file_is_one_line_to_the_commands_that_rewrite_or_add_to_it(tmp_path, bracket):
+    write_params(tmp_path)
+    before = Path("params.yaml").read_text() + f"deep: {bracket * 3000}\n"
+    Path("params.yaml").write_text(before)
+    (tmp_path / "presets").mkdir()
+    Path("presets/small.yaml").write_text("lr: 0.1\n")
+    with pytest.raises(UserError, match=r"^params.yaml is n[^\n]*$"):
+        preset.main("small")
+    assert Path("params.yaml").read_text() == before
+    Path("study.yaml").write_text(before)
+    with pytest.raises(UserError, match=r"^study.yaml cannot be read: [^\n]*$"):
+        study.load(Path("study.yaml"))
 
 
 def test_a_missing_key_and_a_broken_file_are_one_line(tmp_path):

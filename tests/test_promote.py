@@ -18,8 +18,6 @@ from facemask.core.files import read_csv
 from facemask.data import shards
 from facemask.experiments import dvc, tracking
 
-pytestmark = pytest.mark.slow
-
 
 def promote(folder: Path, name: str, *more: str, **environment) -> subprocess.CompletedProcess:
     return subprocess.run(
@@ -48,6 +46,7 @@ def champion(client: MlflowClient) -> str:
     return str(client.get_model_version_by_alias("facemask", "champion").version)
 
 
+@pytest.mark.slow
 def test_the_champion_moves_to_an_experiment_and_back(copy, client):
     shell("dvc", "exp", "run", "--temp", "--name", "slower", "--set-param", "lr=1e-4", cwd=copy)
     scores = {name: client.get_run(client.get_model_version("facemask", version).run_id).data.metrics["accuracy"]
@@ -93,6 +92,7 @@ def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: 
     return str(client.create_model_version("facemask", "models:/facemask/1", run.info.run_id).version)
 
 
+@pytest.mark.slow
 def test_a_champion_stays_unless_the_other_is_not_worse_on_the_same_test_split_or_it_is_named(copy, client):
     scores = read_csv(copy / dvc.SCORES)
     split = dvc.output((copy / "dvc.lock").read_text(), dvc.MANIFEST)
@@ -117,6 +117,7 @@ def test_a_champion_stays_unless_the_other_is_not_worse_on_the_same_test_split_o
     assert promote(copy, "HEAD").returncode == 0
 
 
+@pytest.mark.slow
 def test_every_combination_of_model_and_rule_has_its_own_run(copy, client, monkeypatch):
     """Another decision rule with the same model, another export, and both: runs are not mixed."""
     monkeypatch.chdir(copy)
@@ -170,6 +171,7 @@ def test_a_server_that_is_down_is_one_line_without_its_password(command, copy):
     assert secret not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_served_champion_answers_with_predictions(copy, client):
     """JSON over HTTP."""
     assert promote(copy, "HEAD").returncode == 0
@@ -205,6 +207,7 @@ def test_a_served_champion_answers_with_predictions(copy, client):
     assert wrong.status_code == 400
 
 
+@pytest.mark.slow
 def test_the_logged_model_has_a_signature(copy, client):
     [pixels] = mlflow.models.get_model_info("models:/facemask/1").signature.inputs
     assert (pixels.type, pixels.shape) == (np.uint8, (-1, 32, 32, 3))

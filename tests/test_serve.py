@@ -157,6 +157,12 @@ def assert_ended(connection: socket.socket) -> None:
     wait_until(ended, "the server ends a silent connection", 60)
 
 
+def test_a_client_that_never_ends_its_headers_is_cut_off(server):
+    with server.connect() as connection:
+        connection.sendall(HEAD[:40])
+        assert_ended(connection)
+
+
 @pytest.mark.slow
 def test_the_server_survives_a_flood_and_silent_clients(exported):
     file = io.BytesIO()

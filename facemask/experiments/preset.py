@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from facemask.core import cli
+from facemask.core import cli, params
 from facemask.core.errors import UserError
 from facemask.core.files import write_text
 
@@ -55,6 +55,7 @@ def merge(tree: Any, changes: dict[str, Any]) -> Any:
 
 def main(name: str, pipeline: Path = Path()) -> None:
     file, text = pipeline / "params.yaml", StringIO()
+    params.read(file)
     yaml = reader()
     yaml.dump(merge(yaml.load(file), load(name, pipeline / FOLDER)), text)
     write_text(file, text.getvalue())

@@ -32,8 +32,8 @@ def load(file: Path) -> dict[str, list[str]]:
     """
     try:
         study = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(study, dict) or not all(isinstance(changes, list) for changes in study.values()):
         raise UserError(f"{file} must give each experiment's name a list of changes, such as [lr=1e-4]")
     return {str(name): [str(change) for change in changes] for name, changes in study.items()}
