@@ -70,7 +70,7 @@ def test_the_committed_study_is_on_top_of_its_preset(tmp_path):
 @pytest.mark.parametrize("content", ["[a, b]", "a: lr=1e-4", "{"])
 def test_an_invalid_study_is_one_line(content, tmp_path):
     (tmp_path / "study.yaml").write_text(content)
-    with pytest.raises(UserError, match=r"study.yaml (must give|cannot be read)"):
+    with pytest.raises(UserError, match=r"study.yaml (must give|is not valid YAML)"):
         study.load(tmp_path / "study.yaml")
 
 

@@ -57,7 +57,10 @@ def main(name: str, pipeline: Path = Path()) -> None:
     file, text = pipeline / "params.yaml", StringIO()
     params.read(file)
     yaml = reader()
-    yaml.dump(merge(yaml.load(file), load(name, pipeline / FOLDER)), text)
+    try:
+        yaml.dump(merge(yaml.load(file), load(name, pipeline / FOLDER)), text)
+    except RecursionError:  # ruamel.yaml recurses more often per level than PyYAML
+        raise UserError(f"{file} is nested too deeply to be read") from None
     write_text(file, text.getvalue())
     print(f"{file}: {name}; to undo: git checkout {file}")
 
