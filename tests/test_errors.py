@@ -31,6 +31,11 @@ def test_credentials_with_any_password_are_hidden(message, scheme, user, before,
         assert redacted(shown) == shown
 
 
+@given(MESSAGE, SCHEME, st.sampled_from(["/", ""]), WORD, st.text(string.ascii_letters + "/:+.~%@!$'\"", max_size=12))
+def test_credentials_are_hidden_if_slashes_are_missing(message, scheme, slashes, user, odd):
+    assert SECRET not in redacted(message.format(f"{scheme}:{slashes}{user}:{odd}{SECRET}{odd}@host:5000/path"))
+
+
 @given(PARAMETER, MESSAGE, SCHEME, WORD, st.text(string.ascii_letters + "/:+.~%@!$'\"", max_size=12))
 def test_secret_parameters_are_hidden(name, message, scheme, host, odd):
     for url in (f"{scheme}://{host}/live?user=u&{name}={odd}{SECRET}&x=1", f"/live?{name}={odd}{SECRET}{odd}"):
@@ -49,6 +54,7 @@ def test_a_token_without_a_user_is_hidden(scheme, host, odd):
         "https://example.org:5000/api/2.0/x?path=a&page=2 answered 404",
         "models:/facemask@champion is not there",
         "study@1a2b3c4",
+        "failed at 12:30: see a@b.org",
         "no face in photo@2x.png; write to a@b.org",
         "rtsp://camera/live?user=admin",
     ],
