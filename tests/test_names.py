@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -19,9 +20,12 @@ from facemask.core.files import TEXT, read_csv, write_csv
 from facemask.core.terminal import silenced
 from facemask.data import shards
 from facemask.data.archive import write_archive
+from facemask.data.boxes import Box
 from facemask.data.sources import synthetic
 from facemask.evaluation import figures, metrics
 from facemask.experiments import tracking
+from facemask.experiments.mlflow_store import LOGGERS
+from facemask.inference.drawing import draw
 from stages.card import table
 
 ODD = ["0", "1e5", "None", "NA", "true", 'a, "b" (worn) $x$ | +', "戴口罩"]
@@ -79,7 +83,7 @@ def test_figures_accept_any_name():
 def test_metrics_of_classes_with_any_name_are_recorded(tmp_path):
     names = [*ODD, "a/b", "a//b", "../x", "/", ".", "a "]
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    with silenced(*tracking.LOGGERS), mlflow.start_run(experiment_id="0") as run:
+    with silenced(*LOGGERS), mlflow.start_run(experiment_id="0") as run:
         mlflow.log_metrics(tracking.flatten({"test": {name: {"f1": 0.5} for name in names}}))
         mlflow.log_params(tracking.flatten({"survey": {"classes": {name: [] for name in names}}}))
     found = mlflow.get_run(run.info.run_id).data
@@ -118,3 +122,14 @@ def test_a_pipeline_runs_with_classes_of_any_name(tmp_path):
     assert set(json.loads((folder / "metrics/data_details.json").read_text())["faces"]["train"]) == set(ODD)
     assert yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["export"]
     assert (folder / "mlflow.db").is_file()
+
+
+def test_the_label_of_a_face_is_written_in_latin_letters_on_photos():
+    def drawn(label: str) -> np.ndarray:
+        pixels = np.zeros((300, 400, 3), np.uint8)
+        draw(pixels, [SimpleNamespace(box=Box(50, 80, 200, 250), label=label, probability=0.9)], [label])
+        return pixels
+
+    assert np.array_equal(drawn("\u53e3\u7f69"), drawn("Kou Zhao"))
+    assert np.array_equal(drawn("masqu\u00e9"), drawn("masque"))
+    assert not np.array_equal(drawn("masque"), drawn("?asque"))

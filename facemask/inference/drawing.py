@@ -5,6 +5,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+from text_unidecode import unidecode
 
 from facemask.data.boxes import Box
 
@@ -38,7 +39,8 @@ def draw(pixels: np.ndarray, faces: Iterable[Drawable], classes: list[str]) -> N
         cv2.rectangle(pixels, box[:2], (box.right - 1, box.bottom - 1), paint, thickness, cv2.LINE_AA)
         if not face.label:
             continue
-        text = f"{face.label.replace('_', ' ')} {face.probability:.2f}"
+        label = unidecode(face.label.replace("_", " ")).strip()  # OpenCV has the letters of ASCII alone
+        text = f"{label} {face.probability:.2f}"
         (across, up), below = cv2.getTextSize(text, FONT, scale, thickness)
         padding = thickness + 2
         left = min(max(0, box.left), max(0, width - across - 2 * padding))
