@@ -18,6 +18,7 @@ from facemask.core import params
 from facemask.data import images, scenes, shards
 from facemask.data.archive import by_dataset
 from facemask.evaluation import detection
+from facemask.evaluation.average_precision import EDGES, MIN_SCORE
 from facemask.inference.classifier import Classifier
 from facemask.inference.commands import sizes
 from facemask.inference.detectors.mask_detector import MaskDetector
@@ -39,7 +40,7 @@ def two_steps(model: Path, weights: Path | None, words: str) -> tuple[Way, list[
 def one_step(file: Path) -> tuple[Way, list[str]]:
     """The detector, whatever its score, for average precision counts all; and its classes."""
     find = MaskDetector(file)
-    find.min_score = detection.MIN_SCORE
+    find.min_score = MIN_SCORE
 
     def look(pixels: np.ndarray) -> list[LabelledFace]:
         # Its scores are of classes already, and what it calls probabilities are their fractions.
@@ -64,7 +65,7 @@ def found_by(way: Way, raw: Path, table: pd.DataFrame, classes: list[str], watch
         for face in faces:
             scores = [face.score * face.probabilities[label] for label in classes]
             rows.append([number, *face.box, *scores])
-    columns = ["scene", *detection.EDGES, *(f"p_{label}" for label in classes)]
+    columns = ["scene", *EDGES, *(f"p_{label}" for label in classes)]
     return pd.DataFrame(rows, columns=columns).astype({"scene": int})
 
 

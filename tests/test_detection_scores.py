@@ -7,6 +7,7 @@ import pytest
 from facemask.core.errors import UserError
 from facemask.data.detections import boxes_of, suppress
 from facemask.evaluation import detection, gate
+from facemask.evaluation.average_precision import EDGES, coco, map50, matched
 
 CLASSES = ["off", "on"]
 
@@ -15,7 +16,7 @@ def faces(*rows: tuple) -> pd.DataFrame:
     """Truth of (scene, label, left, top, side)."""
     return pd.DataFrame(
         [(scene, label, x, y, x + side, y + side) for scene, label, x, y, side in rows],
-        columns=["scene", "label", *detection.EDGES],
+        columns=["scene", "label", *EDGES],
     )
 
 
@@ -23,7 +24,7 @@ def boxes(*rows: tuple) -> pd.DataFrame:
     """Found boxes of (scene, left, top, side, p_off, p_on)."""
     return pd.DataFrame(
         [(scene, x, y, x + side, y + side, off, on) for scene, x, y, side, off, on in rows],
-        columns=["scene", *detection.EDGES, "p_off", "p_on"],
+        columns=["scene", *EDGES, "p_off", "p_on"],
     )
 
 
@@ -43,7 +44,7 @@ def test_average_precision_is_what_is_counted_by_hand():
     assert ap["on"] == pytest.approx((51 + 50 * 2 / 3) / 101)
     # Of "off" the highest-scoring box is right, at recall 1; the one of 0.1 comes after it.
     assert ap["off"] == pytest.approx(1)
-    assert detection.map50(TRUTH, FOUND, CLASSES, 2) == pytest.approx((ap["on"] + 1) / 2)
+    assert map50(TRUTH, FOUND, CLASSES, 2) == pytest.approx((ap["on"] + 1) / 2)
 
 
 def test_variants_merge_classes_and_recalls_count_faces():
@@ -62,26 +63,26 @@ def test_our_average_precision_is_cocos():
     truth = faces(
         *((int(scene), CLASSES[i % 2], *rng.integers(0, 300, 2), 40) for i, scene in enumerate(rng.integers(0, 20, 90)))
     )
-    near = truth.sample(70, random_state=1)[["scene", *detection.EDGES]].reset_index(drop=True)
-    near[detection.EDGES] += rng.normal(0, 5, (70, 4))
+    near = truth.sample(70, random_state=1)[["scene", *EDGES]].reset_index(drop=True)
+    near[EDGES] += rng.normal(0, 5, (70, 4))
     found = near.assign(p_off=rng.random(70), p_on=rng.random(70))
-    precision = detection.coco(truth, found, CLASSES, 20)
-    assert detection.map50(truth, found, CLASSES, 20) == pytest.approx(precision[0, :, :, 0].mean(), abs=1e-9)
+    precision = coco(truth, found, CLASSES, 20)
+    assert map50(truth, found, CLASSES, 20) == pytest.approx(precision[0, :, :, 0].mean(), abs=1e-9)
 
 
 def test_nothing_found_and_nothing_to_find_are_scores_too():
     nothing = FOUND.iloc[:0]
-    assert detection.map50(TRUTH, nothing, CLASSES, 2) == 0
+    assert map50(TRUTH, nothing, CLASSES, 2) == 0
     scores, report = detection.score(TRUTH, nothing, np.array(["a", "b"]), CLASSES, {}, 0.5, 7)
     assert scores.set_index("score").value[["map50", "recall_32", "precision"]].tolist() == [0, 0, 0]
     assert report.ap50.tolist() == [0, 0]
     assert detection.best_threshold(TRUTH, nothing, CLASSES) == 0.5
-    assert len(detection.matched(TRUTH.iloc[:0], FOUND)) == 4
+    assert len(matched(TRUTH.iloc[:0], FOUND)) == 4
 
 
 def test_a_face_is_found_once_by_the_best_box_that_overlaps_enough():
     twice = boxes((0, 0, 0, 40, 0, 0.9), (0, 1, 0, 40, 0, 0.8), (0, 100, 30, 40, 0, 0.7))
-    assert detection.matched(TRUTH, twice).tolist() == [0, -1, -1]
+    assert matched(TRUTH, twice).tolist() == [0, -1, -1]
 
 
 def test_the_threshold_is_where_f1_is_best():

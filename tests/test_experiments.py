@@ -11,6 +11,7 @@ from conftest import commit, shell, wait_until
 
 from facemask.core.errors import UserError
 from facemask.experiments import dvc, tracking
+from facemask.experiments.mlflow_store import store
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ def artifacts(folder: Path) -> dict[str, set[str]]:
 
 def run_of(revision: str) -> str:
     """The id of the run of a revision."""
-    with tracking.store() as experiment:
+    with store() as experiment:
         return tracking.run_of(
             dvc.output(dvc.at(dvc.commit_of(revision), "dvc.lock"), dvc.RECORD), experiment
         ).info.run_id

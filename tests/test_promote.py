@@ -17,6 +17,7 @@ from test_pipeline import ran
 from facemask.core.files import read_csv
 from facemask.data import shards
 from facemask.experiments import dvc, tracking
+from facemask.experiments.mlflow_store import store
 
 
 def promote(folder: Path, name: str, *more: str, **environment) -> subprocess.CompletedProcess:
@@ -75,7 +76,7 @@ def test_a_model_that_fails_a_gate_is_refused_in_one_line(copy, client):
 
     assert promote(copy, "HEAD").returncode == 0
     lock = (copy / "dvc.lock").read_text()
-    with tracking.store() as experiment:
+    with store() as experiment:
         client.set_tag(tracking.run_of(dvc.output(lock, dvc.RECORD), experiment).info.run_id, tracking.RECORD_TAG, "0")
     assert "HEAD: MLflow has no run of it; with that commit checked out: dvc repro" in refusal(copy, "HEAD")
     (copy / "dvc.lock").write_text(lock.replace(dvc.output(lock, "metrics/test.json"), "0" * 32, 1))
@@ -131,7 +132,7 @@ def test_every_combination_of_model_and_rule_has_its_own_run(copy, client, monke
     expected = {"HEAD": ("None", "8"), "ruled": ("0.5", "8"), "calibrated": ("None", "9"), "both": ("0.5", "9")}
 
     def changed(revision: str) -> tuple[str, str]:
-        with tracking.store() as experiment:
+        with store() as experiment:
             lock = dvc.at(dvc.commit_of(revision), "dvc.lock")
             run = tracking.run_of(dvc.output(lock, dvc.RECORD), experiment)
         assert run.data.tags.get("dvc.exp_name", "HEAD") == revision

@@ -21,13 +21,14 @@ from mlflow.tracking import MlflowClient
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv
 from facemask.experiments import measurements, tracking, view
+from facemask.experiments.mlflow_store import EXPERIMENT, store, without_credentials
 
 CLASSES = ("with_mask", "mask (worn)")
 
 RECORD = """
 import mlflow, sys
-from facemask.experiments import tracking
-with tracking.store() as experiment, mlflow.start_run(experiment_id=experiment):
+from facemask.experiments.mlflow_store import store
+with store() as experiment, mlflow.start_run(experiment_id=experiment):
     mlflow.log_metric("accuracy", float(sys.argv[1]))
     mlflow.log_text("some text", "some.txt")
 """
@@ -63,7 +64,7 @@ def record(files: dict, digest: str, accuracy: float, **parameters) -> None:
 
 def runs(folder: Path) -> list:
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    return mlflow.search_runs(experiment_names=[tracking.EXPERIMENT], output_format="list")
+    return mlflow.search_runs(experiment_names=[EXPERIMENT], output_format="list")
 
 
 def test_a_run_is_complete_and_found_by_its_hash(files, tmp_path, capfd):
@@ -71,7 +72,7 @@ def test_a_run_is_complete_and_found_by_its_hash(files, tmp_path, capfd):
     record(files, "other", 0.8)
     printed = capfd.readouterr()
     assert printed.out + printed.err == ""
-    with tracking.store() as experiment:
+    with store() as experiment:
         run = tracking.run_of("one", experiment)
         assert tracking.run_of("none", experiment) is None
     assert run.info.status == "FINISHED"
@@ -84,7 +85,7 @@ def test_a_run_is_complete_and_found_by_its_hash(files, tmp_path, capfd):
 
 def test_a_run_has_its_datasets_and_the_logged_model_its_metrics(files):
     record(files, "one", 0.9)
-    with tracking.store() as experiment:
+    with store() as experiment:
         run = tracking.run_of("one", experiment)
         used = {entry.dataset.name: entry.tags[0].value for entry in run.inputs.dataset_inputs}
         assert used == {"photos": "training", "scenes": "test"}
@@ -175,7 +176,7 @@ def test_an_unreachable_store_is_one_line_without_secrets(uri, files, monkeypatc
     [line] = printed.err.splitlines()
     assert line.startswith("warning: not recorded in MLflow (UserError: MLflow at ")
     assert SECRET not in printed.out + printed.err
-    with pytest.raises(UserError) as caught, tracking.store():
+    with pytest.raises(UserError) as caught, store():
         pass
     assert SECRET not in str(caught.value)
 
@@ -189,7 +190,7 @@ ODD = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])
 def test_credentials_of_a_server_go_into_mlflows_variables_not_into_its_address(user, password, scheme):
     variables = dict.fromkeys(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
     try:
-        given_to_mlflow = tracking.without_credentials(f"{scheme}://{user}:{password}@host:5000/path")
+        given_to_mlflow = without_credentials(f"{scheme}://{user}:{password}@host:5000/path")
         parts = urlsplit(given_to_mlflow)
         assert (parts.hostname, parts.port, parts.path) == ("host", 5000, "/path")
         if scheme.startswith("http"):
@@ -205,7 +206,7 @@ def test_credentials_of_a_server_go_into_mlflows_variables_not_into_its_address(
 
 @pytest.mark.parametrize("uri", ["http://host:5000", "https://host/team@org", "sqlite:////tmp/a@b/mlflow.db"])
 def test_an_address_without_credentials_is_unchanged(uri):
-    assert tracking.without_credentials(uri) == uri
+    assert without_credentials(uri) == uri
 
 
 def test_the_page_of_the_runs_shows_the_dataset_changed_parameters_and_headlines(files):
@@ -215,7 +216,7 @@ def test_the_page_of_the_runs_shows_the_dataset_changed_parameters_and_headlines
     record(files, "other", 0.8, lr=0.2, **{"head.units": "[]"})
     pages = view.choose()
     assert pages["runs"] == "http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=facemask"
-    with tracking.store() as experiment:
+    with store() as experiment:
         tags = MlflowClient().get_experiment(experiment).tags
         state = json.loads(tags["mlflow.sharedViewState.facemask"])
         for run in mlflow.search_runs([experiment], output_format="list"):

@@ -22,7 +22,9 @@ from facemask import networks
 from facemask.core import cli, parallel
 from facemask.core.files import prepare_tensorflow, replacing, write_json
 from facemask.data import images
-from facemask.data.sources import synthetic
+from facemask.data.sources.drawing.masks import Patch
+from facemask.data.sources.drawing.person import Person
+from facemask.data.sources.drawing.portrait import draw_person
 from facemask.networks import fine_tuning
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 
 
-def describe(person: synthetic.Person, patch: synthetic.Patch | None) -> np.ndarray:
+def describe(person: Person, patch: Patch | None) -> np.ndarray:
     """The target attributes, float32 (attributes,), in the order of `ATTRIBUTES`; NaN for the colour of no patch."""
     colours = (channel for name in COLOURS for channel in getattr(person, name))
     covered = (
@@ -60,9 +62,9 @@ def describe(person: synthetic.Person, patch: synthetic.Patch | None) -> np.ndar
 def draw(number: int) -> tuple[np.ndarray, np.ndarray]:
     """A face without a mask, uint8 (side, side, 3), and its attributes; every fourth has no patch."""
     rng = np.random.default_rng([SEED, number])
-    person = synthetic.Person.sample(rng)
-    patch = synthetic.Patch.sample(rng) if number % 4 else None
-    face = synthetic.draw_person(person, rng, "without_mask", FACE_SIZE, patch)
+    person = Person.sample(rng)
+    patch = Patch.sample(rng) if number % 4 else None
+    face = draw_person(person, rng, "without_mask", FACE_SIZE, patch)
     return images.resize(face, NETWORK["image_size"]), describe(person, patch)
 
 

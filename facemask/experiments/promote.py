@@ -17,6 +17,7 @@ from facemask.core.files import read_csv
 from facemask.evaluation import gate
 from facemask.experiments import tracking
 from facemask.experiments.dvc import MANIFEST, RECORD, REPORT, SCORES, at, check_whole, commit_of, git, output
+from facemask.experiments.mlflow_store import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,7 +98,7 @@ def main(revision: str, instead_of: str = "") -> None:
     variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
     gate.check_export(variants, "accuracy", settings["export"]["max_accuracy_drop"])
     now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES), at(commit, REPORT))
-    with tracking.store() as experiment:
+    with store() as experiment:
         run, client = tracking.run_of(output(lock, RECORD), experiment), MlflowClient()
         versions = client.search_model_versions(f"run_id = '{run.info.run_id}'") if run else []
         if not versions:

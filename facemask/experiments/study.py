@@ -1,4 +1,4 @@
-"""Compare networks and ways of training: python -m facemask.experiments.study study.yaml REPORT.md PICTURE.png.
+"""Compare networks and ways of training: python -m facemask.experiments.study experiments=FILE page=FILE picture=FILE.
 
 Runs every experiment of the study that the checked-out commit does not have yet, and writes the results. If stopped, it
 continues with the next. All experiments change the commit's params.yaml.
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from facemask.core import cli
+from facemask.core import cli, params
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv, write_text
 from facemask.evaluation import figures, markdown
 from facemask.evaluation.metrics import INTERVAL
 from facemask.experiments import dvc, tracking
 from facemask.experiments.dvc import RECORD, at, commit_of, git, output
+from facemask.experiments.mlflow_store import store
 
 
 def load(file: Path) -> dict[str, list[str]]:
@@ -30,11 +30,8 @@ def load(file: Path) -> dict[str, list[str]]:
     UserError
         If the file is missing or not valid.
     """
-    try:
-        study = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(study, dict) or not all(isinstance(changes, list) for changes in study.values()):
+    study = params.read(file)
+    if not all(isinstance(changes, list) for changes in study.values()):
         raise UserError(f"{file} must give each experiment's name a list of changes, such as [lr=1e-4]")
     return {str(name): [str(change) for change in changes] for name, changes in study.items()}
 
@@ -68,7 +65,7 @@ def recorded(commit: str, label: str) -> dict[str, float]:
     """The metrics of an experiment's run in MLflow, whose tag `study` is set to the label; none if there is no run."""
     from mlflow.tracking import MlflowClient
 
-    with tracking.store() as experiment:
+    with store() as experiment:
         run = tracking.run_of(output(at(commit, "dvc.lock"), RECORD), experiment)
         if run is None:
             return {}

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from facemask.core import cli
 from facemask.core.errors import UserError
-from facemask.experiments import tracking
+from facemask.experiments.mlflow_store import store
 
 if TYPE_CHECKING:
     import mlflow
@@ -64,7 +64,7 @@ def choose(base: str = LOCAL, searched: str = "") -> dict[str, str]:
     UserError
         If there are no such runs.
     """
-    with tracking.store() as experiment:
+    with store() as experiment:
         import mlflow
 
         runs = mlflow.search_runs([experiment], searched, max_results=NEWEST, output_format="list")

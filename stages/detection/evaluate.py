@@ -20,6 +20,7 @@ from facemask.data.boxes import Box
 from facemask.data.detections import boxes_of
 from facemask.engines import litert
 from facemask.evaluation import detection, detection_figures
+from facemask.evaluation.average_precision import MIN_SCORE, matched
 
 HEADLINES = ("map50", "map50_95", "map50_merged", "map50_faces", "recall_32", "right_32")
 SHOWN_SCENES, SHOWN_CROPS, CROP = 12, 16, 96
@@ -43,7 +44,7 @@ def judged(truth: pd.DataFrame, found: pd.DataFrame, classes: list[str], thresho
     """The boxes that are shown, by falling score, with the label of the face each is of (empty: of none)."""
     sure = detection.called(found, classes)
     sure = sure[sure.score >= threshold].reset_index(drop=True)
-    faces = detection.matched(truth, sure)
+    faces = matched(truth, sure)
     labels = np.append(truth.label.to_numpy(object), "")[faces]
     return sure.assign(truth=labels, right_class=labels == sure.label.to_numpy(object))
 
@@ -107,7 +108,7 @@ def main(
             squares, table = shards.array(pixels, split), shards.rows(pixels, split)
             truth, scales = scenes.read_faces(pixels, split), table.scale.to_numpy()
             outputs = np.concatenate(list(litert.run(model, squares, split)))
-            found = boxes_of(outputs, scales, squares.shape[1], classes, detection.MIN_SCORE)
+            found = boxes_of(outputs, scales, squares.shape[1], classes, MIN_SCORE)
             of_all, of_class = detection.score(
                 truth, found, table.group.to_numpy(), classes, merge, least, settings.seed
             )

@@ -12,6 +12,7 @@ from facemask.core import cli, params
 from facemask.core.files import read_csv, write_json
 from facemask.core.params import Section
 from facemask.experiments import tracking
+from facemask.experiments.mlflow_store import DETECTION
 from facemask.experiments.report import report_row, times
 
 CURVES = {"loss": "epoch.train_loss", "map50": "epoch.validation_map50"}
@@ -69,7 +70,7 @@ def main(
         None,
         settings.image_size,
         files,
-        tracking.DETECTION,
+        DETECTION,
     )
     return f"{len(row['metrics'])} metrics and {len(row['files'])} files"
 

@@ -21,7 +21,9 @@ from facemask.core.terminal import counted
 from facemask.data.archive import write_archive
 from facemask.data.boxes import Box
 from facemask.data.sources.dataset import Dataset
-from facemask.data.sources.synthetic import CLOTHES, SKIN, WALLS, Canvas, Head, Person, draw_figure, rgb
+from facemask.data.sources.drawing.canvas import Canvas, rgb
+from facemask.data.sources.drawing.person import CLOTHES, SKIN, WALLS, Head, Person
+from facemask.data.sources.drawing.portrait import draw_figure
 
 SIZES = 12, 200  # pixels of a face's height
 NEARNESS = 0.4  # 1: as many of 12 to 24 pixels as of 100 to 200; 0: all as near as can be
