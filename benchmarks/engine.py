@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from facemask.data import shards
-from facemask.engines import litert
+from facemask.engines import litert, variants
 
 BATCHES = (1, 32, 128)
 REPEATS = 5
@@ -40,7 +40,7 @@ def main() -> None:
 
     backbone = keras.saving.load_model(args.backbone)
     pixels = np.array(shards.array(args.source, "test"))
-    trunk = litert.convert(litert.freeze(backbone), "float32")
+    trunk = litert.convert(backbone)
     alone = pixels[:30]
     predict = functools.partial(backbone.predict, verbose=0)
     rates = [rate(functools.partial(predict, pixels, batch_size=size), len(pixels)) for size in BATCHES]
@@ -51,7 +51,7 @@ def main() -> None:
         if not threads:
             del os.environ["LOKY_MAX_CPU_COUNT"]
         found[f"litert_{threads or 'all'}"] = rate(lambda: list(litert.run(trunk, pixels, "")), len(pixels))
-    for variant in litert.VARIANTS:
+    for variant in variants.VARIANTS:
         found[f"{variant}_milliseconds"] = litert.latency((args.folder / f"{variant}.tflite").read_bytes(), pixels[0])
     print(json.dumps(found))
 

@@ -1,8 +1,9 @@
-"""Convert the model to .tflite, and compare each variant with the evaluated model.
+"""Quantise the converted model, and compare each variant with the evaluated model.
 
-Reads the model, its labels and decision rule, the shards and the test predictions; writes a .tflite a variant, each
-from uint8 RGB pixels to probabilities and with its labels inside, beside them the labels, the decision rule and how
-faces are cropped, and a comparison. Fails if a variant loses more accuracy than `export.max_accuracy_drop`.
+Reads the classifier in .tflite, its labels and decision rule, the shards and the test predictions; writes a .tflite a
+variant, each from uint8 RGB pixels to probabilities and with its labels inside, beside them the labels, the decision
+rule and how faces are cropped, and a comparison. Fails if a variant loses more accuracy than
+`export.max_accuracy_drop`.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from facemask.core import cli, params
-from facemask.core.files import prepare_tensorflow, read_csv, replacing, write_csv, write_json
+from facemask.core.files import read_csv, replacing, write_csv, write_json
 from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import shards
 from facemask.data.faces import Survey
@@ -20,7 +21,6 @@ from facemask.engines.variants import calibration, export
 from facemask.evaluation import gate
 from facemask.evaluation.decision import decide
 from facemask.experiments import measurements
-from facemask.networks import fine_tuning
 
 
 class Export(Section):
@@ -34,7 +34,6 @@ class Settings(Section):
     """The parameters that this stage reads."""
 
     seed: Seed
-    threads: Count
     survey: Survey
     export: Export
 
@@ -53,7 +52,7 @@ def compare(
 
 
 def main(
-    model: Path,
+    classifier: Path,
     labels: Path,
     decision: Path,
     pixels: Path,
@@ -63,7 +62,6 @@ def main(
     comparison: Path,
 ) -> str:
     settings = params.load(Settings)
-    prepare_tensorflow(settings.seed, settings.threads)
     classes = shards.read_labels(labels)
     rule = json.loads(decision.read_text())
     evaluated = read_csv(predictions)
@@ -71,7 +69,6 @@ def main(
     original = evaluated.predicted.map(classes.index).to_numpy()
     photos, truth = shards.array(pixels, "test"), shards.labels(pixels, "test", classes)
     sample = calibration(shards.array(pixels, "train"), settings.export.calibration_images, settings.seed)
-    frozen = litert.freeze(fine_tuning.load(model))
 
     def evaluate(probabilities: np.ndarray) -> dict[str, float]:
         predicted = decide(probabilities, classes, rule["label"], rule["threshold"])
@@ -82,7 +79,8 @@ def main(
         (partial / labels.name).write_bytes(labels.read_bytes())
         (partial / decision.name).write_bytes(decision.read_bytes())
         write_json(partial / "faces.json", {"margin": settings.survey.margin, "min_size": settings.survey.min_size})
-        variants, latencies = export(frozen, sample, partial, {litert.LABELS: labels.read_bytes()}, photos, evaluate)
+        files = {litert.LABELS: labels.read_bytes()}
+        variants, latencies = export(classifier.read_bytes(), sample, partial, files, photos, evaluate)
         gate.check_export(variants, "accuracy", settings.export.max_accuracy_drop)
     exported = variants.set_index("variant")
     write_json(headlines, {"int8_accuracy": exported.accuracy["int8"], "int8_mb": exported.bytes["int8"] / 1e6})

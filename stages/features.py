@@ -56,7 +56,7 @@ def main(pixels: Path, backbone: Path, features: Path) -> str:
         if trunk is None:
             return "nothing is frozen: training reads the photos"
         if settings.engine == "litert":
-            run = functools.partial(litert.run, litert.convert(litert.freeze(trunk), "float32"))
+            run = functools.partial(litert.run, litert.convert(trunk))
         else:
             run = functools.partial(keras.run, trunk)
         count, output = 0, trunk.output_shape[1:]

@@ -1,7 +1,8 @@
 """Train the network from the cut on, and keep the epoch with the lowest validation loss.
 
-Reads the shards, the features and the backbone; writes the whole classifier, its trained part for LiteRT, its labels in
-the order of its outputs, the decision rule, the history and the learning curves. The test split is not read.
+Reads the shards, the features and the backbone; writes the whole classifier, the same and its trained part for LiteRT,
+its labels in the order of its outputs, the decision rule, the history and the learning curves. The test split is not
+read.
 """
 
 import sys
@@ -187,6 +188,7 @@ def main(
     backbone: Path,
     model: Path,
     trained: Path,
+    classifier: Path,
     labels: Path,
     decision: Path,
     history: Path,
@@ -211,8 +213,9 @@ def main(
     chosen = rule(validation[1], probabilities, classes, settings.decision)
     whole = fine_tuning.join(trunk, trainable, settings.image_size)
     save_model(whole, model)
-    with replacing(trained) as partial:
-        partial.write_bytes(litert.convert(litert.freeze(trainable), "float32"))
+    for network, file in ((trainable, trained), (whole, classifier)):
+        with replacing(file) as partial:
+            partial.write_bytes(litert.convert(network))
     write_text(labels, "".join(f"{label}\n" for label in classes))
     write_json(decision, chosen | {"temperature": scale})
     write_csv(history, epochs)

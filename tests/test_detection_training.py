@@ -18,7 +18,8 @@ from facemask.data.detections import boxes_of
 from facemask.data.letterbox import letterbox
 from facemask.data.sources import synthetic_scenes
 from facemask.engines import litert
-from facemask.evaluation.detection import EDGES, answers
+from facemask.evaluation.average_precision import EDGES
+from facemask.evaluation.detection import answers
 from facemask.inference.detectors import DETECTORS, WeightsError
 from facemask.networks import detection
 from facemask.networks.detection.training import Training, fit, key_of
@@ -150,7 +151,7 @@ def exported(tmp_path_factory) -> Path:
     """An untrained detector as a .tflite file with its labels and threshold inside."""
     prepare_tensorflow(7, 2)
     whole = detection.decoded(detection.build("mobilenet_v2", 0.35, "none", "input", 16, SIZE, 3, None))
-    content = litert.with_labels(litert.convert(litert.freeze(whole), "float32"), "\n".join(CLASSES).encode())
+    content = litert.with_labels(litert.convert(whole), "\n".join(CLASSES).encode())
     file = tmp_path_factory.mktemp("exported") / "detector.tflite"
     file.write_bytes(litert.with_file(content, "detector.json", json.dumps({"score": 0.005}).encode()))
     return file

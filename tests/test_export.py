@@ -9,8 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from conftest import HEAD_ONLY, paths_of, shell, stage, write_params
 
 from facemask.core.errors import UserError
-from facemask.engines.litert import VARIANTS
-from facemask.engines.variants import calibration
+from facemask.engines.variants import VARIANTS, calibration
 from facemask.evaluation import gate
 
 

@@ -124,11 +124,12 @@ CHANGES = {
     ),
     "an export format": (
         [
-            ("facemask/engines/litert.py", '"float16", "int8")', '"float16", "int8", "dynamic")'),
+            ("facemask/engines/variants.py", '"float16", "int8")', '"float16", "int8", "int4")'),
+            ("facemask/engines/variants.py", 'if variant == "int8":', 'if variant == "int4":\n        steps.add_weight_only_config(**everywhere, num_bits=4)\n    if variant == "int8":'),
         ],
-        "import tensorflow as tf\nfrom facemask.engines import litert\n"
+        "from facemask.engines import litert, variants\n"
         "import keras\nmodel = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])\n"
-        "sizes = [len(litert.convert(litert.freeze(model), name)) for name in ('float32', litert.VARIANTS[-1])]\n"
+        "sizes = [len(variants.quantise(litert.convert(model), name, None)) for name in ('float32', variants.VARIANTS[-1])]\n"
         "print(sizes[1] < sizes[0] / 2)",
         "True",
     ),

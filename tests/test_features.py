@@ -17,6 +17,6 @@ def test_both_engines_agree_with_the_network(train_from, tmp_path):
     trunk, _ = cut(build_backbone(settings), train_from)
     pixels = np.random.default_rng(0).integers(0, 255, (300, 32, 32, 3), np.uint8)
     expected = trunk.predict(pixels, verbose=0)
-    converted = litert.convert(litert.freeze(trunk), "float32")
+    converted = litert.convert(trunk)
     for features in (litert.run(converted, pixels, "test"), keras.run(trunk, pixels, "test")):
         np.testing.assert_allclose(np.concatenate(list(features)), expected, atol=1e-5)

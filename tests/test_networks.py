@@ -113,7 +113,7 @@ def test_a_network_is_cut_trained_saved_and_converted(name, size, settings, tmp_
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     expected = fine_tuning.predict(loaded, photos, 4)
     np.testing.assert_allclose(fine_tuning.predict(model, photos, 4), expected, atol=1e-6)
-    converted = litert.convert(litert.freeze(loaded), "float32")
+    converted = litert.convert(loaded)
     np.testing.assert_allclose(litert.Runner(converted)(photos), expected, atol=1e-4)
 
 

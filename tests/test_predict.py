@@ -21,7 +21,7 @@ from facemask.core.errors import UserError
 from facemask.data.boxes import Box
 from facemask.data.images import decode, resize
 from facemask.engines import litert
-from facemask.engines.litert import VARIANTS
+from facemask.engines.variants import VARIANTS
 from facemask.inference.classifier import Classifier
 from facemask.inference.detectors import Face
 from facemask.inference.recognition import Recognizer

@@ -15,47 +15,24 @@ from facemask.core.terminal import silenced
 
 if TYPE_CHECKING:
     import keras
-    from tensorflow.types.experimental import ConcreteFunction
 
-VARIANTS = ("float32", "float16", "int8")
 ROWS_A_TASK = 32
 LABELS = "labels.txt"
 MAX_LABELS_BYTES = 2**20
 
 
-def freeze(model: "keras.Model") -> "ConcreteFunction":
-    """Freeze a Keras model: a graph for one row with weights as constants, from which all variants are converted."""
+def convert(model: "keras.Model") -> bytes:
+    """Convert a Keras model to .tflite in float32, for one row."""
     with silenced():
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.as_dtype(model.inputs[0].dtype))
         function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature])
-        # Otherwise the converter keeps variables as resources, which cannot be calibrated for int8.
-        return convert_variables_to_constants_v2(function.get_concrete_function())
-
-
-def convert(frozen: "ConcreteFunction", variant: str, calibration: np.ndarray | None = None) -> bytes:
-    """Convert a frozen model.
-
-    Parameters
-    ----------
-    variant : str
-        float32; float16: weights in float16; int8: weights and activations in int8.
-    calibration : ndarray (n, height, width, 3), uint8, optional
-        Representative photos, for the ranges of int8.
-    """
-    with silenced():
-        import tensorflow as tf
-
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-        if variant != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if variant == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if variant == "int8":
-            converter.representative_dataset = lambda: ([pixels[None]] for pixels in calibration)
-        return converter.convert()
+        # Otherwise the converter keeps variables as resources, which cannot be quantised.
+        frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+        # With an owner of the graph, if an empty one, the model has a signature, by which the quantiser calls it.
+        return tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert()
 
 
 def with_labels(model: bytes, labels: bytes) -> bytes:

@@ -23,7 +23,8 @@ from facemask.data.detections import boxes_of
 from facemask.data.scene_augmentation import SceneAugment, alter
 from facemask.engines import litert
 from facemask.evaluation import detection_figures
-from facemask.evaluation.detection import MIN_SCORE, best_threshold, map50
+from facemask.evaluation.average_precision import MIN_SCORE, map50
+from facemask.evaluation.detection import best_threshold
 from facemask.experiments import measurements
 from facemask.networks import detection
 from facemask.networks.detection.anchors import k_means
@@ -139,7 +140,7 @@ def main(
     whole = detection.decoded(detector)
     save_model(whole, model)
     with replacing(trained) as partial:
-        partial.write_bytes(litert.convert(litert.freeze(whole), "float32"))
+        partial.write_bytes(litert.convert(whole))
     write_text(labels, "".join(f"{label}\n" for label in classes))
     write_json(threshold, {"score": best_threshold(truth, found(whole), classes)})
     table = pd.DataFrame(rows).astype({"epoch": int})
