@@ -124,7 +124,7 @@ def data_summary(data: dict[str, Any], method: str) -> str:
     lines = [
         f"{data['photos']:,} photos are {data['groups']:,} groups of near-duplicates or of one scene; "
         f"{data['groups_across_labels']:,} groups hold more than one label.",
-        f"{near['compared']:,} pairs of photos were compared. Near-duplicates: {pairs}.",
+        f"{near['compared']:,} candidate pairs were compared. Near-duplicates: {pairs}.",
         f"{divided} {near['across_splits']['ungrouped']:,} faces would have had a near-duplicate that was found, or "
         f"another face of their scene, in a later split; {near['across_splits']['grouped']:,} have.",
         f"Not used: {rejects}.",
@@ -136,6 +136,8 @@ def data_summary(data: dict[str, Any], method: str) -> str:
             f"{left['low']:.2%} to {left['high']:.2%} of all ({INTERVAL}), or at most "
             f"{left['test_photos_at_most']:g} of the test photos."
         )
+    else:
+        lines.append("Only identical files were looked for; how many near-duplicates are left was not estimated.")
     for name, count in near["left_out"].items():
         if count:
             lines.append(f"{count:,} faces of {name} are left out: near-duplicates of faces in another split.")
@@ -212,6 +214,8 @@ The {INTERVAL}s are bootstrapped over groups of near-duplicates: they cover the 
   It was not evaluated on faces below {settings.survey.min_size} pixels.
 - The test split has the same source as the training data. Scores on an external test set are closer to those on your
   own photos.
+- Near-duplicates with hardly any texture, and some that are largely covered, are not recognised: such photos may be in
+  train and test.
 - People who are missing in the data are missing in these scores: they say nothing about a group of people.
 - It sees cloth over nose and mouth. It does not know whether a mask protects, and must not decide about a person
   by itself.

@@ -18,6 +18,9 @@ from facemask.data.near_duplicates.candidates import NEXT, nearest
 from facemask.data.near_duplicates.features import FEATURE, FEATURES, SIDE, extract, grey, mirrored
 from facemask.data.near_duplicates.search import connected
 from facemask.data.near_duplicates.verification import KINDS, LOOSER, Limits, Overlap, align, compare, kind
+from facemask.data.sources.drawing.canvas import Canvas
+from facemask.data.sources.drawing.person import Head, Person
+from facemask.data.sources.drawing.portrait import develop, draw_figure
 from facemask.data.sources.synthetic import draw_member
 
 CORRELATION = 0.92
@@ -245,6 +248,49 @@ def test_the_nearest_photos_share_most(faces):
     assert set(nearest(photos, 2, 1)[:, 0]) == {0, 1}
 
 
+def test_the_nearest_photos_are_those_with_most_equal_quarters_of_codes():
+    """Counted one by one, for codes of which few values occur, those of the first and the last bit among them."""
+    rng, photos = np.random.default_rng(5), [photo[:12] for photo in noise(9)]
+    for photo in photos:
+        quarters = rng.choice([0, 1, 7, 2**16 - 2, 2**16 - 1], (len(photo), 4)) + rng.integers(0, 4, (len(photo), 4))
+        photo["code"] = np.ascontiguousarray(quarters % 2**16, dtype=np.uint16).view(np.uint64)[:, 0]
+
+    def equal(one: np.ndarray, other: np.ndarray) -> int:
+        ones, others = (photo["code"].copy().view(np.uint16).reshape(-1, 4) for photo in (one, other))
+        return int((ones[:, None] == others[None]).sum())
+
+    for photo in range(3):
+        counts = {
+            (other, flip): equal(mirrored(photos[photo]) if flip else photos[photo], photos[other])
+            for other in range(9)
+            for flip in (0, 1)
+            if other != photo
+        }
+        found = nearest(photos, photo + 1, 5)
+        mine = [tuple(pair) for pair in found[found[:, 0] == photo][:, 1:].tolist()]
+        assert mine == sorted(counts, key=lambda pair: (-counts[pair], pair))[:5]
+    unlike = noise(2)
+    for photo, quarter in zip(unlike, (0, 1), strict=True):
+        photo["code"] = quarter * (2**64 // 15)
+    assert len(nearest(unlike, 2, 5)) == 0
+
+
+def test_people_before_one_background_are_no_near_duplicates():
+    photos = []
+    for number in range(15):
+        rng = np.random.default_rng([3, number])
+        backdrop = Image.fromarray(rng.integers(0, 255, (24, 24, 3), np.uint8))
+        for label in ("with_mask", "without_mask"):
+            person, canvas = Person.sample(rng), Canvas(SIDE)
+            canvas.image = backdrop.resize(canvas.image.size, Image.Resampling.BICUBIC)
+            draw_figure(canvas, Head(person, canvas.side), person, rng, label)
+            photos.append(grey(develop(canvas, 1.0, rng)))
+    found = [extract(photo) for photo in photos]
+    same = [pair for pair in candidates.find(found).tolist() if pair[0] // 2 == pair[1] // 2]
+    assert len(same) > 5  # that is, the background is seen
+    assert verified(photos) == {}
+
+
 # --- verification
 
 
@@ -289,7 +335,11 @@ def test_a_small_overlap_says_nothing(faces):
         (Overlap(0.92, 0.1, 1, 0), False, "re-encoded"),
         (Overlap(0.95, 0.7, 1, 0), True, "mirrored"),
         (Overlap(0.95, 0.7, 0.8, -9), False, "turned"),
-        (Overlap(0.95, 0.7, 0.8, 1), False, "cropped"),
+        (Overlap(0.95, 0.7, 0.8, 2.5), False, "turned"),
+        (Overlap(0.95, 0.7, 0.8, 2), False, "cropped"),
+        (Overlap(0.95, 0.7, 0.95, 0), False, "re-encoded"),
+        (Overlap(0.8, 0.6, 1, 0), False, "re-encoded"),
+        (Overlap(0.5, 0.37, 1, 0), False, "occluded"),
         (Overlap(0.55, 0.45, 1, 0), False, "occluded"),
         (Overlap(0.91, 0.65, 1, 0), False, "re-encoded"),
         (Overlap(0.91, 0.45, 1, 0), False, ""),  # one person twice: alike everywhere, the same in part

@@ -203,7 +203,22 @@ def test_the_model_card_agrees_with_the_other_files(reproduced):
         "train_from: head",
     ):
         assert sentence in card
+    near = json.loads((reproduced / "metrics/data_details.json").read_text())["near_duplicates"]
+    left = near["remaining"]
+    assert f"- {near['compared']:,} candidate pairs were compared. Near-duplicates: " in card
+    assert f"- What was not found: of a random sample of {left['sampled']} photos, {left['found']} have a " in card
+    assert f"{left['low']:.2%} to {left['high']:.2%} of all (95 % interval)" in card
     assert "None" not in card.split("```yaml")[0]
+
+
+def test_a_model_card_without_an_estimate_of_what_is_left_says_so(copy):
+    file = copy / "metrics/data_details.json"
+    data = json.loads(file.read_text())
+    data["near_duplicates"]["remaining"] = {}
+    file.write_text(json.dumps(data))
+    done = stage("card", *arguments_of("card"), folder=copy)
+    assert done.returncode == 0, done.stderr
+    assert "how many near-duplicates are left was not estimated." in (copy / "metrics/model_card.md").read_text()
 
 
 @pytest.mark.slow

@@ -8,10 +8,8 @@ import numpy as np
 
 from facemask.data.near_duplicates.features import FEATURE, HALF, mirrored
 
-BITS, SPARE = (
-    (20, 28),
-    4,
-)  # least and most bits of a key; between, more than number all entries: few are equal by chance
+BITS = (20, 28)  # the least and the most of a key ...
+SPARE = 4  # ... between, so many more than number all entries: few keys are equal by chance
 NEXT = 4  # entries of a sorted table that each one meets
 RARE = 32  # entries that a key may have to count twice
 SHARED = 6  # equal keys of a candidate, counted so, of features that are turned and scaled alike: ...
@@ -142,7 +140,7 @@ def nearest(photos: Sequence[np.ndarray], sample: int, count: int) -> np.ndarray
     for photo in range(min(sample, len(photos))):
         votes = np.zeros((len(photos), 2), np.int64)
         for flip, found in enumerate((photos[photo], mirrored(photos[photo]))):
-            values = found["code"].copy().view(np.uint16).reshape(-1, 4).T
+            values = found["code"].copy().view(np.uint16).reshape(-1, 4).T.astype(int)
             for value, start, holder in zip(values, starts, holders, strict=True):
                 bounds = zip(start[value], start[value + 1], strict=True)
                 shared = np.concatenate([holder[:0], *(holder[first:last] for first, last in bounds)])

@@ -40,7 +40,7 @@ def search(
     Returns
     -------
     (groups, pairs)
-        The number of every face's group; `PAIR` of every pair that was compared.
+        The number of every face's group; `PAIR` of every candidate, with a correlation of 0 if it cannot be aligned.
     """
     scene = faces.groupby(["dataset", "member"], sort=False).ngroup().to_numpy()
     first = faces.groupby(["sha256", *Box._fields], sort=False).ngroup().drop_duplicates().index.to_numpy()
@@ -71,16 +71,17 @@ def search(
 def verify(
     pairs: np.ndarray, features: list[np.ndarray], read_grey: Callable, limits: Limits, correlation: float
 ) -> list[tuple[int, int, str, float]]:
-    """Compare candidates: left row, right row, kind or nothing, and correlation of those that can be aligned."""
+    """Compare candidates: left row, right row, kind or nothing, and correlation, 0 if they cannot be aligned."""
     compared = []
     for left, right, flip in pairs.tolist():
         other = mirrored(features[right]) if flip else features[right]
         matrix = verification.align(features[left], other, limits)
-        if matrix is not None:
-            pixels = read_grey(right)[:, ::-1] if flip else read_grey(right)
-            overlap = verification.compare(read_grey(left), pixels, matrix)
-            kind = verification.kind(overlap, bool(flip), correlation)
-            compared.append((left, right, kind, overlap.correlation))
+        if matrix is None:
+            compared.append((left, right, "", 0.0))
+            continue
+        pixels = read_grey(right)[:, ::-1] if flip else read_grey(right)
+        overlap = verification.compare(read_grey(left), pixels, matrix)
+        compared.append((left, right, verification.kind(overlap, bool(flip), correlation), overlap.correlation))
     return compared
 
 
