@@ -31,6 +31,17 @@ def test_validation_without_errors_does_not_make_probabilities_certain():
     assert 0.97 < scaled.max() < 0.999
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_temperature_is_where_the_cross_entropy_of_smoothed_labels_is_least(classes):
+    """Ten of twelve photos are right, with one logit of 3: the best probability of the right class is known."""
+    labels = np.arange(12) % classes
+    probabilities = softmax(3 * np.eye(classes)[[*labels[:10], *(labels[10:] + 1) % classes]])
+    right, wrong = 13 / 14, 1 / 14 / (classes - 1)
+    wanted = (10 * right + 2 * wrong) / 12
+    best = np.log(wanted * (classes - 1) / (1 - wanted))
+    assert temperature(labels, probabilities) == pytest.approx(3 / best, rel=1e-4)
+
+
 def test_a_threshold_has_at_least_the_recall_asked_for():
     rng = np.random.default_rng(5)
     positive = rng.random(1000) < 0.3
@@ -46,4 +57,5 @@ def test_a_threshold_applies_to_its_class_alone():
     classes = ["a", "b", "c"]
     assert decide(probabilities, classes, "c", None).tolist() == [0, 0, 2]
     assert decide(probabilities, classes, "c", 0.2).tolist() == [0, 2, 2]
+    assert decide(probabilities, classes, "c", 0.25).tolist() == [0, 2, 2]
     assert decide(probabilities, classes, "c", 0.9).tolist() == [0, 0, 1]

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facemask.data.images import ImageError, decode, resize
+from facemask.data.images import ImageError, cut_out, decode, resize
 
 
 def picture(height: int = 24, width: int = 36) -> np.ndarray:
@@ -87,6 +87,14 @@ def test_transparent_pixels_are_white(mode):
     stored = image.quantize(4) if mode == "P" else image.convert(mode)
     content = encode(stored, "PNG", **({"transparency": 0} if mode == "P" else {}))
     assert np.asarray(decode(content)).min() == 255
+
+
+def test_a_region_or_the_whole_photo_is_resized_to_a_square():
+    pixels = np.random.default_rng(2).integers(0, 255, (40, 60, 3), np.uint8)
+    content = encode(Image.fromarray(pixels), "PNG")
+    assert np.array_equal(cut_out(content, (10, 5, 30, 25), 20), pixels[5:25, 10:30])
+    averaged = Image.fromarray(pixels).resize((20, 20), Image.Resampling.BILINEAR)
+    assert np.array_equal(cut_out(content, None, 20), np.asarray(averaged))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

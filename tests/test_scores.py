@@ -147,6 +147,11 @@ def test_reliability_counts_every_photo_once():
     table = reliability(LABELS, PROBABILITIES)
     assert table.photos.sum() == 6
     assert (table.confidence.diff().dropna() > 0).all()
+    assert list(table.index) == list(range(len(table)))
+    certain = reliability(np.array([0, 1]), np.eye(2))
+    assert certain.to_numpy().tolist() == [[1, 1, 2]]
+    assert len(reliability(np.array([0, 0]), np.array([[1.0, 0], [0.95, 0.05]]))) == 1
+    assert len(reliability(np.array([0, 0]), np.array([[0.92, 0.08], [0.95, 0.05]]))) == 2
 
 
 def test_every_photo_has_the_same_weight_in_the_calibration_error():
@@ -161,3 +166,69 @@ def test_scores_that_are_undefined_for_one_class_are_left_out():
     assert result["accuracy"] == 0.75
     assert "roc_auc" not in result
     assert "average_precision" not in result
+
+
+def test_the_curves_have_the_points_counted_by_hand_and_no_class_that_never_occurs():
+    classes = [*CLASSES, "absent"]
+    probabilities = np.column_stack([PROBABILITIES, np.zeros(6)])
+    curve = roc(LABELS, probabilities, classes)
+    assert list(curve.columns) == ["class", "false_positive_rate", "true_positive_rate"]
+    assert list(curve.index) == list(range(len(curve)))
+    assert list(curve["class"].unique()) == CLASSES
+    points = curve[curve["class"] == "masked"].drop(columns="class").to_numpy().tolist()
+    assert points == [[0, 0], [0, 0.5], [0.25, 0.5], [0.25, 1], [1, 1]]
+    curve = precision_recall(LABELS, probabilities, classes)
+    assert list(curve.columns) == ["class", "recall", "precision"]
+    assert list(curve["class"].unique()) == CLASSES
+    assert list(curve.index) == list(range(len(curve)))
+    points = curve[curve["class"] == "masked"].drop(columns="class").to_numpy().tolist()
+    assert points == [[1, 1 / 3], [1, 2 / 3], [0.5, 0.5], [0.5, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("curve", [roc, precision_recall])
+def test_curves_of_one_class_alone_are_empty_tables_with_the_same_columns(curve):
+    alone = curve(np.zeros(4, int), PROBABILITIES[:4], CLASSES)
+    assert alone.empty
+    assert list(alone.columns) == list(curve(LABELS, PROBABILITIES, CLASSES).columns)
+
+
+def test_tables_of_scores_have_a_row_a_test_set_and_score_and_a_row_a_class():
+    results = {name: score(LABELS, PROBABILITIES, CLASSES) for name in ("test", "other")}
+    table = scores_table(results)
+    assert list(table.columns) == ["test_set", "score", "value", "low", "high"]
+    row = table[(table.test_set == "other") & (table.score == "accuracy")].iloc[0]
+    assert row.value == pytest.approx(4 / 6)
+    assert (row.low, row.high) == tuple(results["other"]["interval"]["accuracy"].values())
+    assert table[table.score == "loss"].low.isna().all()
+    report = class_table(results)
+    assert list(report.columns) == [
+        "test_set", "class", "precision", "recall", "f1", "photos", "roc_auc", "average_precision"
+    ]  # fmt: skip
+    assert report[["test_set", "class", "photos"]].to_numpy().tolist() == [
+        ["test", "unmasked", 4], ["test", "masked", 2], ["other", "unmasked", 4], ["other", "masked", 2]
+    ]  # fmt: skip
+    one = score(np.zeros(4, int), PROBABILITIES[:4], CLASSES)
+    assert list(scores_table({"test": one}).columns) == list(table.columns)
+    assert list(class_table({"test": one}).columns) == list(report.columns)
+
+
+def test_a_confusion_matrix_lists_classes_that_never_occur():
+    table = confusion_matrix(np.array([0, 0]), np.array([0, 0]), ["a", "b"])
+    assert len(table) >= 2
+    assert set(table.label) | set(table.predicted) == {"a", "b"}
+
+
+def test_the_interval_of_a_score_is_of_its_groups_and_seed():
+    groups = np.array([0, 0, 0, 1, 1, 2])
+    predicted = PROBABILITIES.argmax(axis=1)
+    result = score_all(LABELS, PROBABILITIES, predicted, groups, CLASSES, 5)
+    assert result["interval"] == intervals(LABELS, predicted, groups, 2, 5)
+    assert result["interval"] != intervals(LABELS, predicted, np.arange(6), 2, 5)
+
+
+def test_a_class_of_one_photo_is_ranked_and_counts_in_the_mean():
+    labels = np.array([0, 0, 1, 2])
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.1, 0.6, 0.3]])
+    result = score(labels, probabilities, ["a", "b", "c"])
+    assert [one["roc_auc"] for one in result["per_class"].values()] == pytest.approx([1, 2 / 3, 1])
+    assert result["roc_auc"] == pytest.approx(8 / 9)

@@ -327,3 +327,42 @@ def test_an_external_without_a_usable_face_stops_in_one_line():
         UserError, match=r"^datasets.external: none of its faces can be used; the list of rejects says why$"
     ):
         place(own, settings.datasets, settings.split, 1)
+
+
+def test_the_amounts_are_those_counted_by_hand():
+    """Five photos to split, one with two faces, and an external test set of two, of which one is left out."""
+    columns = ["dataset", "member", "label", "group"]
+    faces = pd.DataFrame([
+        ("mine", "a.jpg", "on", "1"), ("mine", "b.jpg", "off", "1"), ("mine", "c.jpg", "on", "2"),
+        ("mine", "c.jpg", "on", "2"), ("mine", "d.jpg", "off", "3"), ("mine", "e.jpg", "off", "4"),
+        ("theirs", "a.jpg", "on", "2"), ("theirs", "b.jpg", "off", "5"),
+    ], columns=columns)  # fmt: skip
+    splits = ["train", "test", "test", "test", "train", "validation"]
+    manifest = pd.concat([faces[:6].assign(split=splits), faces[7:].assign(split="theirs")])
+    rejects = pd.DataFrame({"kind": ["broken", "broken", "small"]})
+    pairs = pd.DataFrame([
+        ("search", "mirrored"), ("search", "mirrored"), ("search", "cropped"), ("search", ""), ("sample", ""),
+        ("sample", "turned"), ("sample", ""), ("sample", ""), ("sample", ""),
+    ], columns=["step", "kind"])  # fmt: skip
+    write_params(Path(), datasets={
+        "mine": {"use": "split", "source": "synthetic", "images": 30, "size": 40},
+        "theirs": {"use": "test", "source": "archive", "path": "theirs.zip"},
+    })  # fmt: skip
+    found = amounts(faces, manifest, rejects, pairs, load_params().datasets, 9)
+    left = found["near_duplicates"].pop("remaining")
+    assert found == {
+        "faces": {"test": {"on": 2, "off": 1}, "theirs": {"off": 1}, "train": {"on": 1, "off": 1},
+                  "validation": {"off": 1}},
+        "rejects": {"broken": 2, "small": 1},
+        "photos": 5,
+        "groups": 4,
+        "groups_across_labels": 1,
+        "near_duplicates": {
+            "compared": 4,
+            "pairs": {"mirrored": 2, "cropped": 1},
+            "across_splits": {"ungrouped": 9, "grouped": 1},
+            "left_out": {"mine": 0, "theirs": 1},
+        },
+    }  # fmt: skip
+    # Exact limits of 1 of 5 (Clopper and Pearson's tables), and the upper one of 2 test photos.
+    assert left == {"sampled": 5, "found": 1, "low": 0.0051, "high": 0.7164, "test_photos_at_most": 1.4}

@@ -1,5 +1,6 @@
 """survey: every photo is a face, several faces, or a reject with its reason."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from facemask.core.errors import UserError
 from facemask.data.archive import Archive, write_archive
 from facemask.data.faces import aliases_of, folder_class, simple
 from facemask.data.images import cut_out
+from facemask.data.near_duplicates.features import extract, grey
 from facemask.data.pascal_voc import Box, paired, parse
 from facemask.data.sources import synthetic
 from stages.survey import read
@@ -81,6 +83,21 @@ def test_marked_faces_are_cut_out_of_their_scene_and_stay_together():
     assert rejects.reason[rejects.kind == "too small"].iloc[0] == "a face of 20 pixels; survey.min_size is 32"
     pixels = cut_out(members[0][1], (0, 0, 100, 100), 100)
     assert np.array_equal(pixels, np.asarray(scene(0))[:, :100])
+
+
+def test_a_face_has_its_label_its_place_the_hash_of_its_file_and_the_features_of_its_cut_out():
+    image = encoded(scene(3), "PNG")
+    boxes = [("With Mask", 10, 10, 90, 90), ("dog", 0, 0, 90, 90), ("with_mask", 110, 20, 190, 80)]
+    faces, rejects = examined([("a.png", image), ("a.xml", marked(*boxes))], survey__margin=0.1)
+    assert faces.drop(columns="features").to_dict("records") == [
+        {"dataset": "photos", "member": "a.png", "label": "with_mask", "sha256": hashlib.sha256(image).hexdigest(),
+         "left": left, "top": top, "right": right, "bottom": bottom}
+        for left, top, right, bottom in [(2, 2, 98, 98), (102, 14, 198, 86)]
+    ]  # fmt: skip
+    for face in faces.itertuples():
+        alone = scene(3).crop((face.left, face.top, face.right, face.bottom))
+        assert np.array_equal(face.features, extract(grey(alone)))
+    assert rejects.to_numpy().tolist() == [["photos", "a.png", "of another class", "a face marked 'dog'"]]
 
 
 def test_a_photo_without_its_annotation_needs_a_class_folder():

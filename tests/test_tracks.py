@@ -92,6 +92,38 @@ def test_faces_keep_their_numbers_while_they_move_past_each_other():
     assert numbers == first
 
 
+def test_tracks_are_numbered_from_one_and_numbers_are_not_given_twice():
+    following = tracker()
+    first, _ = following.update([face(0.9), face(0.9, left=200)])
+    assert [track.number for track in first] == [1, 2]
+    for _ in range(FRAMES_TO_FORGET):
+        following.update([])
+    [later], _ = following.update([face(0.9)])
+    assert later.number == 3
+
+
+def test_at_the_end_every_face_that_appeared_leaves():
+    following = tracker()
+    for _ in range(FRAMES_TO_CHANGE):
+        tracks, _ = following.update([face(0.9), face(0.9, left=200)])
+    following.update([face(0.9)])
+    assert following.end() == [("left", tracks[0]), ("left", tracks[1])]
+    assert following.end() == []
+
+
+def test_frames_against_a_label_are_counted_anew_after_it_changed():
+    following = tracker()
+    for masked in [0.9] * 10 + [0.0] * (FRAMES_TO_CHANGE + 3):
+        [track], _ = following.update([face(masked)])
+    assert track.label == "without_mask"
+    labels = []
+    for _ in range(12):
+        [track], _ = following.update([face(1.0)])
+        labels.append(track.label)
+    turned = next(n for n, masked in enumerate(labels) if masked == "with_mask")
+    assert labels[turned:] == ["with_mask"] * (12 - turned)
+
+
 def test_a_face_appears_once_it_stays_and_leaves_once_it_is_gone_for_long():
     following = tracker()
     seen = [names(following.update([face(0.9)])[1]) for _ in range(FRAMES_TO_CHANGE)]
