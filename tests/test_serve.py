@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -32,8 +33,8 @@ class Server:
     def __init__(self, address: str, process: subprocess.Popen):
         self.address, self.process = address, process
 
-    def predict(self, content, **headers) -> requests.Response:
-        return requests.post(f"{self.address}api/predict", data=content, headers=headers, timeout=60)
+    def predict(self, content, within: float = 60, **headers) -> requests.Response:
+        return requests.post(f"{self.address}api/predict", data=content, headers=headers, timeout=within)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", urlsplit(self.address).port), 10)
@@ -192,6 +193,27 @@ def test_the_server_survives_a_flood_and_silent_clients(exported):
         assert set(flood) == {200, 503}
         assert server.predict(photo).status_code == 200
         assert server.peak() - one < 300 * MB
+
+
+@pytest.mark.slow
+def test_the_server_survives_five_minutes_of_floods(exported):
+    """300 requests at once beside 200 silent and 100 half-open connections, again and again."""
+    [photo] = [path.read_bytes() for path in draw_photos(Path("photos"), 1)]
+    rounds, end = 0, time.monotonic() + 300
+    with serving("--model", exported, "--detector", "none") as server, ThreadPoolExecutor(300) as clients:
+        assert server.predict(photo).status_code == 200
+        before = server.peak()
+        while time.monotonic() < end:
+            with ExitStack() as stack:
+                for sent in [b""] * 200 + [HEAD[:40]] * 50 + [HEAD + bytes(1000)] * 50:
+                    stack.enter_context(server.connect()).sendall(sent)
+                flood = list(clients.map(lambda _: server.predict(photo).status_code, range(300)))
+            assert set(flood) <= {200, 503}
+            assert 200 in flood
+            assert server.predict(photo, within=2).status_code == 200
+            rounds += 1
+        assert server.peak() - before < 100 * MB
+    print(f"{rounds} floods")
 
 
 def test_a_gigabyte_is_refused_without_being_stored(server):
