@@ -23,6 +23,7 @@ import psutil
 import pytest
 import requests
 import yaml
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
@@ -293,16 +294,32 @@ def draw_scenes(path: Path, count: int) -> None:
     write_archive(path, members)
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one of the workers makes, and all of them use."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    complete = folder.with_suffix(".complete")
+    with FileLock(f"{folder}.lock"):
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            complete.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory, pretrained) -> Path:
     """A repository after `dvc repro` on a tiny demo, committed. Read only."""
-    folder = tmp_path_factory.mktemp("reproduced")
-    shutil.copy(pretrained, folder)
-    draw_scenes(folder / "scenes.zip", 20)
-    checkout(folder, **HEAD_ONLY)
-    folder.with_suffix(".log").write_text(shell("dvc", "repro", cwd=folder))
-    commit(folder, "reproduced")
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copy(pretrained, folder)
+        draw_scenes(folder / "scenes.zip", 20)
+        checkout(folder, **HEAD_ONLY)
+        folder.with_suffix(".log").write_text(shell("dvc", "repro", cwd=folder))
+        commit(folder, "reproduced")
+
+    return made_once(tmp_path_factory, "reproduced", make)
 
 
 @pytest.fixture(scope="session")
@@ -375,24 +392,28 @@ def photos(shared, tmp_path_factory) -> Path:
     return path
 
 
-def train_on_photos(folder: Path, photos: Path, shared: Path) -> Path:
-    """A checkout in which the archive preset has run on real photos."""
-    checkout(folder)
-    shutil.copy(ROOT / "params.yaml", folder)
-    shell(sys.executable, "-m", "facemask.experiments.preset", "name=archive", cwd=folder)
-    commit(folder, "archive preset")
-    weights = shared / "weights/mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
-    settings = [f"datasets.photos.path={photos}", f"weights={weights}", "export.max_accuracy_drop=0.05", "epochs=2"]
-    shell("dvc", "exp", "run", *(word for setting in settings for word in ("--set-param", setting)), cwd=folder)
-    return folder
+@pytest.fixture(scope="session")
+def trained_on_photos(photos, shared, tmp_path_factory) -> Path:
+    """A checkout in which the archive preset has run on four hundred real photos. Read only."""
+
+    def make(folder: Path) -> None:
+        checkout(folder)
+        shutil.copy(ROOT / "params.yaml", folder)
+        shell(sys.executable, "-m", "facemask.experiments.preset", "name=archive", cwd=folder)
+        commit(folder, "archive preset")
+        weights = shared / "weights/mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
+        settings = [f"datasets.photos.path={photos}", f"weights={weights}", "export.max_accuracy_drop=0.05", "epochs=2"]
+        shell("dvc", "exp", "run", *(word for setting in settings for word in ("--set-param", setting)), cwd=folder)
+
+    return made_once(tmp_path_factory, "trained", make)
 
 
 @pytest.fixture(scope="session")
-def real_model(photos, shared, tmp_path_factory) -> Path:
+def real_model(request, tmp_path_factory) -> Path:
     """An exported model for real faces: $FACEMASK_MODEL, or one trained here on four hundred photos."""
     if named := os.environ.get("FACEMASK_MODEL"):
         return Path(named)
-    made = train_on_photos(tmp_path_factory.mktemp("real"), photos, shared) / "models/tflite"
+    made = request.getfixturevalue("trained_on_photos") / "models/tflite"
     return with_rule(made, tmp_path_factory.mktemp("model"))
 
 
