@@ -280,6 +280,7 @@ def test_the_command_in_the_warning_records_the_run(copy):
 # --- two at once
 
 
+@pytest.mark.slow
 def test_of_two_repros_at_once_one_succeeds_and_the_other_succeeds_or_reports_the_lock(tmp_path):
     folder = checkout(tmp_path / "shared")
     first = start("dvc", "repro", "survey", folder=folder)

@@ -267,6 +267,7 @@ def test_an_invalid_handle_is_one_line(server, handle):
     assert_refused(fetch(server, handle=handle), f"params.yaml: datasets.photos.handle: {handle!r} is not allowed")
 
 
+@pytest.mark.slow
 def test_a_pipeline_runs_from_kaggle_to_the_exported_model_and_downloads_once(tmp_path, pretrained):
     faces = [synthetic.draw_member(number, 40) for number in range(90)]
     folders = {"with_mask": "WithMask", "without_mask": "WithoutMask"}

@@ -240,6 +240,7 @@ def test_decision_recall_sets_the_threshold_and_all_outputs_use_it(copy):
     )
 
 
+@pytest.mark.slow
 def test_a_forced_repro_gives_the_same_bytes(copy):
     shell("dvc", "repro", "--force", cwd=copy)
     assert shell("git", "status", "--porcelain", cwd=copy) == ""

@@ -11,6 +11,7 @@ from facemask import networks
 from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow
 from facemask.data.sources import synthetic
+from facemask.data.sources.drawing import portrait
 from facemask.experiments import pretrain
 from facemask.networks import fine_tuning
 
@@ -39,7 +40,7 @@ def test_pretraining_uses_other_faces_than_the_demo_and_is_reproducible():
 
 
 def test_pretraining_sees_no_mask(monkeypatch):
-    monkeypatch.setattr(synthetic, "draw_mask", lambda *_: pytest.fail("a mask was drawn"))
+    monkeypatch.setattr(portrait, "draw_mask", lambda *_: pytest.fail("a mask was drawn"))
     for number in range(6):
         pretrain.draw(number)
     assert not [name for name in pretrain.ATTRIBUTES if "mask" in name]

@@ -11,6 +11,7 @@ from facemask.core.files import read_csv
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.slow
 def test_near_duplicates_in_a_real_collection_stay_together_and_other_scenes_are_a_split(shared, tmp_path):
     voc = {"use": "test", "source": "archive", "path": str(shared / "data/face-mask-voc-853.zip")}
     write_params(tmp_path, "archive", datasets=archived(shared / "data/face-mask-3833.zip") | {"voc": voc})
@@ -30,6 +31,7 @@ def test_near_duplicates_in_a_real_collection_stay_together_and_other_scenes_are
     assert data["rejects"] == {"of another class": 123, "too small": 2803}
 
 
+@pytest.mark.slow
 def test_the_archive_preset_makes_a_good_model_from_a_few_photos(trained_on_photos):
     folder = trained_on_photos
     test = json.loads((folder / "metrics/test.json").read_text())

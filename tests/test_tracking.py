@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv
 from facemask.experiments import measurements, tracking, view
-from facemask.experiments.mlflow_store import EXPERIMENT, store, without_credentials
+from facemask.experiments.mlflow_store import DESCRIPTION, EXPERIMENT, store, without_credentials
 
 CLASSES = ("with_mask", "mask (worn)")
 
@@ -94,7 +94,7 @@ def test_a_run_has_its_datasets_and_the_logged_model_its_metrics(files):
         assert found["accuracy"] == (0.9, "photos")
         [version] = MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
         assert version.source == model.model_uri
-        assert MlflowClient().get_experiment(experiment).tags["mlflow.note.content"] == tracking.DESCRIPTION
+        assert MlflowClient().get_experiment(experiment).tags["mlflow.note.content"] == DESCRIPTION
 
 
 def test_the_digest_of_a_dataset_is_that_of_its_own_rows(files):
