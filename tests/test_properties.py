@@ -141,7 +141,7 @@ def with_floats_as_text(node: Any) -> Any:
     return repr(node) if isinstance(node, float) else node
 
 
-@settings(max_examples=25)  # PyYAML takes half a second a tree
+@pytest.mark.slow
 @given(trees())
 def test_a_valid_tree_comes_back_from_yaml_as_it_was(tree):
     read = load(dumped(tree))

@@ -30,16 +30,14 @@ def test_a_stage_imports_only_what_it_needs(name, used):
     assert set(done.stdout.split()) == used
 
 
-def test_evaluation_needs_no_tensorflow(copy, tmp_path):
+@pytest.mark.parametrize(("name", "metrics"), [("evaluate", "test.json"), ("export", "export.json")])
+def test_evaluation_and_export_need_no_tensorflow(name, metrics, copy, tmp_path):
     absent = tmp_path / "absent/tensorflow"
     absent.mkdir(parents=True)
     (absent / "__init__.py").write_text("raise ImportError('TensorFlow is not there')\n")
-    outputs = outputs_of("evaluate")
-    args = [
-        f"{name}={tmp_path / path.name if str(path) in outputs else path}"
-        for name, path in paths_of("evaluate").items()
-    ]
-    done = stage("evaluate", *args, folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}")
+    outputs = outputs_of(name)
+    args = [f"{key}={tmp_path / path.name if str(path) in outputs else path}" for key, path in paths_of(name).items()]
+    done = stage(name, *args, folder=copy, PYTHONPATH=f"{ROOT}:{absent.parent}")
     assert done.returncode == 0, done.stderr
     assert "TensorFlow is not there" not in done.stderr
-    assert (tmp_path / "test.json").read_bytes() == (copy / "metrics/test.json").read_bytes()
+    assert (tmp_path / metrics).read_bytes() == (copy / "metrics" / metrics).read_bytes()
