@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/requirements.lock
 NOT_COMPARED := Created|Executor|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help repro detect preset verify test slow compare ui diff promote study pretrain bench lock audit
+.PHONY: help repro detect keras preset verify test slow compare ui diff promote study pretrain bench lock audit
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,10 @@ detect: $(ENVIRONMENT) ## Run the stages of the detection pipeline that are out 
 	@python -m stages.detection
 	dvc repro detection/dvc.yaml
 	@dvc metrics diff --all --targets detection/metrics/test.json detection/metrics/export.json
+
+keras: $(ENVIRONMENT) ## Put the classifier together as one Keras model, models/classifier.keras
+	@python -m facemask.experiments.keras_model backbone=models/backbone weights=models/trained.npz \
+		labels=models/labels.txt model=models/classifier.keras
 
 compare: $(ENVIRONMENT) ## Compare the experiments on this commit: parameters and metrics that differ
 	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '($(NOT_COMPARED))$$'

@@ -1,9 +1,8 @@
 """Feature extraction: run the frozen part of the network over every face, once.
 
-Reads the shards; writes the backbone with its initial weights, and the trunk's output for each row of each shard. A
-frozen layer gives the same output every epoch and in every experiment, so this is exact, and training the rest takes
-seconds. With `train_from: input` nothing is frozen: the folder holds only the name of the cut, and training reads the
-shards.
+Reads the shards; writes the backbone with its initial weights, its frozen part, the trunk, for LiteRT, and the trunk's
+output for each row of each shard. A frozen layer gives the same output every epoch and in every experiment, so this is
+exact, and training the rest takes seconds. With `train_from: input` nothing is frozen, and training reads the shards.
 """
 
 import functools
@@ -15,7 +14,7 @@ from pydantic import Field, model_validator
 
 from facemask import networks
 from facemask.core import cli, params
-from facemask.core.files import prepare_tensorflow, replacing, save_model
+from facemask.core.files import prepare_tensorflow, replacing, save_model, write_json
 from facemask.core.params import Count, Float, Section, Seed, Side
 from facemask.data import shards
 from facemask.engines import keras, litert
@@ -49,14 +48,19 @@ def main(pixels: Path, backbone: Path, features: Path) -> str:
     prepare_tensorflow(settings.seed, settings.threads)
     network = networks.build_backbone(settings.model, settings.alpha, settings.weights, settings.image_size)
     trunk, _ = fine_tuning.cut(network, settings.train_from)
-    save_model(network, backbone)
+    with replacing(backbone) as partial:
+        partial.mkdir()
+        save_model(network, partial / "backbone.keras")
+        if trunk is not None:
+            (partial / "trunk.tflite").write_bytes(litert.convert(trunk))
     with replacing(features) as partial:
         partial.mkdir()
-        (partial / "cut.txt").write_text(f"{settings.train_from}\n")
+        frozen = {"train_from": settings.train_from, "parameters": 0 if trunk is None else trunk.count_params()}
+        write_json(partial / "frozen.json", frozen)
         if trunk is None:
             return "nothing is frozen: training reads the photos"
         if settings.engine == "litert":
-            run = functools.partial(litert.run, litert.convert(trunk))
+            run = functools.partial(litert.run, (backbone / "trunk.tflite").read_bytes())
         else:
             run = functools.partial(keras.run, trunk)
         count, output = 0, trunk.output_shape[1:]

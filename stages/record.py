@@ -36,7 +36,7 @@ def main(
     manifest: Path,
     data: Path,
     details: Path,
-    model: Path,
+    weights: Path,
     tflite: Path,
     history: Path,
     curves: Path,
@@ -53,7 +53,7 @@ def main(
     record: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
-    files = [data, details, model, tflite, history, curves, test, external, scores, report, predictions,
+    files = [data, details, weights, tflite, history, curves, test, external, scores, report, predictions,
              external_predictions, pictures, headlines, comparison, card]  # fmt: skip
     table, photos = read_csv(scores), read_csv(predictions)
     of_external = {f"balanced_accuracy_{name}": value for name, value in json.loads(external.read_text()).items()}
@@ -70,7 +70,7 @@ def main(
     accuracy = table.query("test_set == 'test'").set_index("score").loc["accuracy"]
     reached = f"Test accuracy **{accuracy.value:.4f}** ({accuracy.low:.4f} to {accuracy.high:.4f})."
     tracking.record(
-        row | {"metrics": row["metrics"] | times(model, tflite)},
+        row | {"metrics": row["metrics"] | times(weights, tflite)},
         digest,
         tracking.description(parameters, reached),
         manifest,

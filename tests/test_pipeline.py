@@ -256,7 +256,7 @@ def test_an_execution_is_one_run_with_all_its_artifacts(reproduced):
     assert artifacts(run) >= {
         "history.csv", "curves.png", "test.json", "predictions.csv", "variants.csv",
         "figures/test_confusion_matrix.png", "figures/test_roc.png", "figures/test_photos.png",
-        "figures/test_mistakes.png", "figures/test_reliability.png", "model.keras", "external.json", "scores.csv",
+        "figures/test_mistakes.png", "figures/test_reliability.png", "trained.npz", "external.json", "scores.csv",
         "tflite/float32.tflite", "tflite/float16.tflite", "tflite/int8.tflite", "tflite/labels.txt",
         "tflite/decision.json", "predictions.json", "model_card.md",
     }  # fmt: skip

@@ -16,6 +16,7 @@ from test_pipeline import ran
 
 from facemask.core.files import read_csv
 from facemask.data import shards
+from facemask.engines import litert
 from facemask.experiments import dvc, tracking
 from facemask.experiments.mlflow_store import store
 
@@ -148,7 +149,7 @@ def test_every_combination_of_model_and_rule_has_its_own_run(copy, client, monke
         assert run.info.run_name == revision
 
     shell("dvc", "exp", "apply", "both", cwd=copy)
-    for name in ("models/model.keras", "metrics/record.json"):
+    for name in ("models/trained.npz", "metrics/record.json"):
         (copy / name).unlink()
     assert ran(shell("dvc", "repro", cwd=copy)) == []
     commit(copy, "restored from the cache")
@@ -199,9 +200,7 @@ def test_a_served_champion_answers_with_predictions(copy, client):
         server.terminate()
         server.wait()
     answer.raise_for_status()
-    import keras
-
-    expected = keras.saving.load_model(copy / "models/model.keras").predict_on_batch(photos)
+    expected = litert.Runner((copy / "models/classifier.tflite").read_bytes())(photos)
     predictions = pd.DataFrame(answer.json()["predictions"])
     assert list(predictions) == ["label", "p_incorrect_mask", "p_with_mask", "p_without_mask"]
     np.testing.assert_allclose(predictions.drop(columns="label"), expected, atol=1e-5)

@@ -40,10 +40,10 @@ def test_a_clone_pulls_what_another_has_reproduced(copy, storage, tmp_path):
     shell("dvc", "push", cwd=copy, **ACCOUNT)
     shell("git", "clone", "--quiet", copy, tmp_path / "clone", cwd=tmp_path)
     clone = tmp_path / "clone"
-    assert not (clone / "models/model.keras").exists()
+    assert not (clone / "models/trained.npz").exists()
     shell("dvc", "pull", cwd=clone, **ACCOUNT)
     for name in (
-        "models/model.keras",
+        "models/trained.npz",
         "models/tflite/int8.tflite",
         "metrics/figures/test_roc.png",
         "data/raw/synthetic.zip",

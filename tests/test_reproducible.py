@@ -13,6 +13,7 @@ from conftest import HEAD_ONLY, archived, arguments_of, checkout, draw_scenes, s
 
 from facemask.data import shards
 from facemask.data.sources import synthetic
+from facemask.engines import litert
 
 THREADS_TOLERANCE = 0.05  # of a probability, when all of the tiny network was trained on 1 thread and on 2
 ALL_DIFFERENT = {
@@ -109,15 +110,13 @@ def test_two_checkouts_in_different_environments_have_the_same_lock(reproduced, 
 @pytest.mark.slow
 @pytest.mark.parametrize(("train_from", "tolerance"), [("head", 0), ("input", THREADS_TOLERANCE)])
 def test_the_number_of_threads_does_not_change_a_head_and_changes_a_whole_network_little(train_from, tolerance, copy):
-    import keras
-
     answers = []
     for threads in (1, 2):
         write_params(copy, **{**HEAD_ONLY, "train_from": train_from, "threads": threads})
         run("features", copy)
         run("train", copy)
-        model = keras.saving.load_model(copy / "models/model.keras")
-        answers.append(model.predict(np.asarray(shards.array(copy / "data/shards", "test")), verbose=0))
+        classify = litert.Runner((copy / "models/classifier.tflite").read_bytes())
+        answers.append(classify(shards.array(copy / "data/shards", "test")))
     difference = np.abs(answers[0] - answers[1]).max()
     print(f"largest difference of a probability: {difference:.2g}")
     assert difference <= tolerance

@@ -136,14 +136,17 @@ def test_the_hostile_model_would_run_if_it_was_trusted(hostile_models):
 
 
 def test_a_stage_does_not_run_the_code_in_a_model(copy, hostile_models):
-    (copy / "models/backbone.keras").unlink()
-    (copy / "models/backbone.keras").write_bytes(hostile_models["lambda"].read_bytes())
-    outputs = [copy / out for out in ("models/model.keras", "models/trained.tflite", "models/classifier.tflite")]
+    backbone = copy / "models/backbone/backbone.keras"
+    backbone.unlink()
+    backbone.write_bytes(hostile_models["lambda"].read_bytes())
+    outputs = [copy / out for out in ("models/trained.npz", "models/trained.tflite", "models/classifier.tflite")]
     before = [output.read_bytes() for output in outputs]
     done = stage("train", *arguments_of("train"), folder=copy)
     assert done.returncode == 1
     assert not (copy / "ran").exists()
-    assert done.stderr.splitlines()[-1].startswith("train: models/backbone.keras cannot be loaded in safe mode (")
+    assert done.stderr.splitlines()[-1].startswith(
+        "train: models/backbone/backbone.keras cannot be loaded in safe mode ("
+    )
     assert [output.read_bytes() for output in outputs] == before
 
 
@@ -213,4 +216,4 @@ def test_a_recorded_training_leaves_no_secret_behind(copy):
     output = shell("dvc", "repro", "--verbose", "--force", "--single-item", "train", "record", cwd=copy, **SECRETS)
     assert MARKER not in output
     assert holders(copy) == []
-    assert {"model.keras", "test.json"} <= {file.name for file in (copy / "mlartifacts").rglob("*")}
+    assert {"trained.npz", "test.json"} <= {file.name for file in (copy / "mlartifacts").rglob("*")}

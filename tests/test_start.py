@@ -30,8 +30,10 @@ def test_a_stage_imports_only_what_it_needs(name, used):
     assert set(done.stdout.split()) == used
 
 
-@pytest.mark.parametrize(("name", "metrics"), [("evaluate", "test.json"), ("export", "export.json")])
-def test_evaluation_and_export_need_no_tensorflow(name, metrics, copy, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "metrics"), [("train", "history.csv"), ("evaluate", "test.json"), ("export", "export.json")]
+)
+def test_an_experiment_with_a_head_needs_no_tensorflow(name, metrics, copy, tmp_path):
     absent = tmp_path / "absent/tensorflow"
     absent.mkdir(parents=True)
     (absent / "__init__.py").write_text("raise ImportError('TensorFlow is not there')\n")

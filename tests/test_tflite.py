@@ -1,5 +1,6 @@
-"""LiteRT: conversion is reproducible, and outputs are the same on any number of cores."""
+"""LiteRT: conversion is reproducible, models can be put together, and outputs are the same on any number of cores."""
 
+import itertools
 import os
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from conftest import build_backbone, load_params, write_params
 
 from facemask.core.files import prepare_tensorflow
-from facemask.engines import litert
+from facemask.engines import litert, tflite
 from facemask.engines.variants import VARIANTS, quantise
 
 
@@ -54,3 +55,50 @@ def test_the_smaller_variants_are_smaller(converted, pixels):
     float32, float16, int8 = sizes
     assert float32 > 1.6 * float16
     assert float16 > 1.2 * int8
+
+
+def probabilities(layers: list[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> np.ndarray:
+    """Dense layers with ReLU and a softmax, in NumPy."""
+    for weights, bias in layers[:-1]:
+        rows = np.maximum(rows @ weights + bias, 0)
+    powers = np.exp(rows @ layers[-1][0] + layers[-1][1])
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def layers_of(*sizes: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [
+        (rng.normal(0, 0.2, (inputs, outputs)).astype(np.float32), rng.normal(size=outputs).astype(np.float32))
+        for inputs, outputs in itertools.pairwise(sizes)
+    ]
+
+
+@pytest.mark.parametrize("hidden", [[], [8], [16, 8]])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_dense_layers_give_what_numpy_gives(hidden, classes):
+    layers = layers_of(20, *hidden, classes)
+    model = litert.Runner(tflite.dense(layers))
+    rows = np.random.default_rng(1).normal(size=(30, 20)).astype(np.float32)
+    assert (model.takes, model.gives) == (((1, 20), np.float32), ((1, classes), np.float32))
+    np.testing.assert_allclose(model(rows), probabilities(layers, rows), atol=1e-6)
+    assert tflite.dense(layers) == tflite.dense(layers)
+
+
+def test_a_chain_gives_what_its_parts_give(converted, pixels):
+    vectors = litert.Runner(converted)(pixels)
+    head = tflite.dense(layers_of(vectors.shape[1], 8, 3))
+    whole = tflite.chain(converted, head)
+    assert litert.Runner(whole)(pixels).tobytes() == litert.Runner(head)(vectors).tobytes()
+    assert tflite.chain(converted, head) == whole
+    for variant, tolerance in (("float16", 0.01), ("int8", 0.2)):
+        difference = np.abs(litert.Runner(quantise(whole, variant, pixels))(pixels) - litert.Runner(whole)(pixels))
+        assert 0 < difference.max() < tolerance, variant
+
+
+def test_a_chain_of_converted_models_is_the_converted_whole(backbone, pixels):
+    import keras
+
+    rest = keras.Sequential([keras.Input(backbone.output_shape[1:]), keras.layers.Dense(3, "softmax")])
+    whole = keras.Sequential([keras.Input((32, 32, 3), dtype="uint8"), backbone, rest])
+    chained = tflite.chain(litert.convert(backbone), litert.convert(rest))
+    np.testing.assert_allclose(litert.Runner(chained)(pixels), whole.predict(pixels, verbose=0), atol=1e-5)

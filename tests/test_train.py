@@ -1,15 +1,25 @@
-"""train: a head is trained, the best epoch is kept, and divergence is an error."""
+"""train: a head or more is trained, the best epoch is kept, and divergence is an error."""
+
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import load_params, write_params
+from conftest import ROOT, load_params, write_params
 
 from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow
 from facemask.core.params import Section
-from facemask.networks import fine_tuning
-from facemask.networks.fine_tuning import Head
-from stages.train import batches, class_weights, fit
+from facemask.networks.fine_tuning import Tuned, build_trainable
+from facemask.networks.head import DenseHead, Head
+from facemask.networks.training import COLUMNS, batches, check_convergence, class_weights
+
+ENGINES = ["NumPy", "Keras"]
+OLD_PROCESSOR = {
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+}
 
 
 @pytest.fixture
@@ -28,52 +38,104 @@ def features(count: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.
     return (centres[labels] + rng.normal(0, noise, (count, 16))).astype(np.float32), labels
 
 
-def head(units: list[int]):
-    return fine_tuning.build_trainable(None, (16,), "float32", Head(units=units, dropout=[0.2] * len(units)), 3, True)
+def network(engine: str, units: list[int], dropout: float = 0.2, seed: int = 7) -> DenseHead | Tuned:
+    head = Head(units=units, dropout=[dropout] * len(units))
+    if engine == "NumPy":
+        return DenseHead(head, 16, 3, seed)
+    return Tuned(build_trainable(None, (16,), "float32", head, 3, True), 32)
 
 
-@pytest.mark.parametrize("units", [[], [32], [32, 16]])
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("units", [[], [32, 16]])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
-def test_a_head_reaches_a_high_accuracy(units, schedule, settings):
-    model = head(units)
-    history = fit(model, features(600, 1), features(200, 2), settings.model_copy(update={"lr_schedule": schedule}))
+def test_a_head_reaches_a_high_accuracy(engine, units, schedule, settings):
+    model = network(engine, units)
+    history = model.fit(features(600, 1), features(200, 2), settings.model_copy(update={"lr_schedule": schedule}))
     assert history.val_accuracy.max() > 0.95
-    assert list(history.columns) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    assert list(history.columns) == COLUMNS
     inputs, labels = features(200, 3)
-    assert (model.predict(inputs, verbose=0).argmax(axis=1) == labels).mean() > 0.95
+    assert (model.predict(inputs).argmax(axis=1) == labels).mean() > 0.95
 
 
-def test_the_best_epoch_is_kept(settings):
-    model = head([64])
-    validation = features(100, 2, noise=2.0)
-    history = fit(model, features(40, 1, noise=2.0), validation, settings.model_copy(update={"lr": 0.3, "epochs": 15}))
-    balanced = class_weights(validation[1], settings.class_weights)
-    loss, _ = model.evaluate(*validation, sample_weight=balanced, verbose=0)
-    assert loss == pytest.approx(history.val_loss.min(), rel=1e-3)
-    assert history.val_loss.iloc[-1] > 1.1 * loss
+@pytest.mark.parametrize("units", [[], [8], [16, 8]])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_numpy_and_keras_train_the_same_head(units, schedule, settings):
+    # One batch an epoch, so that the order of the photos does not matter, and no dropout.
+    changes = {"batch_size": 300, "epochs": 40, "patience": 40, "lr_schedule": schedule, "class_weights": True}
+    alone, keras = network("NumPy", units, dropout=0.0), network("Keras", units, dropout=0.0)
+    keras.model.set_weights(alone.weights)
+    training = settings.model_copy(update=changes)
+    train = tuple(part[:280] for part in features(300, 1, noise=2.0))
+    histories = [one.fit(train, features(100, 2, noise=2.0), training) for one in (alone, keras)]
+    np.testing.assert_allclose(*histories, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(alone.weights, keras.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_learning_rate_falls_on_a_plateau(engine, settings):
+    changes = {"lr_schedule": "plateau", "patience": 4, "epochs": 12, "lr": 0.2}
+    training = settings.model_copy(update=changes)
+    history = network(engine, [32]).fit(features(40, 1, noise=3.0), features(100, 2, noise=3.0), training)
+    assert history.learning_rate.iloc[0] == pytest.approx(0.2)
+    assert history.learning_rate.iloc[-1] <= 0.2 * 0.3 * 1.001
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_best_epoch_is_kept_and_training_stops_when_patience_ends(engine, settings):
+    model = network(engine, [64])
+    inputs, labels = features(100, 2, noise=2.0)
+    training = settings.model_copy(update={"lr": 0.3, "epochs": 15})
+    history = model.fit(features(40, 1, noise=2.0), (inputs, labels), training)
+    losses = -np.log(model.predict(inputs)[np.arange(100), labels]) * class_weights(labels, settings.class_weights)
+    assert losses.mean() == pytest.approx(history.val_loss.min(), rel=1e-3)
+    assert history.val_loss.iloc[-1] > 1.1 * losses.mean()
+    assert len(history) == history.val_loss.argmin() + 1 + settings.patience
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("near", "far"), [(1e30, 1e30), (1, 1e9)], ids=["not a number", "far worse than guessing"])
-def test_a_training_that_diverges_is_one_line_that_names_the_learning_rate(near, far, settings):
+def test_a_training_that_diverges_is_one_line_that_names_the_learning_rate(engine, near, far, settings):
     train, validation = features(300, 1), features(100, 2)
     for (inputs, _), scale in ((train, near), (validation, far)):
         inputs *= np.float32(scale)
     # Labels are shifted, so that a trained model is wrong there.
     validation = validation[0], (validation[1] + 1) % 3
+    history = network(engine, [64, 64]).fit(train, validation, settings.model_copy(update={"lr": 1.0}))
     with pytest.raises(
         UserError, match=r"^training diverged: the validation loss was .* lr is 1, try a smaller .*=0.1$"
     ):
-        fit(head([64, 64]), train, validation, settings.model_copy(update={"lr": 1.0}))
+        check_convergence(history, 3, 1.0)
 
 
-def test_the_same_seed_gives_the_same_weights(settings):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_same_seed_gives_the_same_weights(engine, settings):
     weights = []
-    for _ in range(2):
-        prepare_tensorflow(settings.seed, settings.threads)
-        model = head([8])
-        fit(model, features(200, 1), features(50, 2), settings)
-        weights.append(b"".join(w.tobytes() for w in model.get_weights()))
-    assert weights[0] == weights[1]
+    for seed in (settings.seed, settings.seed, settings.seed + 1):
+        prepare_tensorflow(seed, settings.threads)
+        model = network(engine, [8], seed=seed)
+        model.fit(features(200, 1), features(50, 2), settings.model_copy(update={"seed": seed}))
+        weights.append(b"".join(array.tobytes() for array in model.weights))
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_head_has_the_same_weights_on_another_kind_of_processor(settings):
+    code = """if True:
+        import hashlib
+        from conftest import load_params
+        from test_train import features, network
+        head = network("NumPy", [32, 16])
+        head.fit(features(2000, 1), features(100, 2), load_params().model_copy(update={"patience": 12}))
+        head.divide_logits(1.2345)
+        print(hashlib.sha256(b"".join(array.tobytes() for array in head.weights)).hexdigest())"""
+    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | path | processor, capture_output=True, text=True, check=True
+        ).stdout.split()[-1]
+        for processor in ({}, OLD_PROCESSOR)
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_balanced_classes_have_the_same_total_weight():

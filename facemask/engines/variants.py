@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 
 from facemask.core.terminal import silenced
-from facemask.engines import litert
+from facemask.engines import litert, tflite
 
 if TYPE_CHECKING:
     from ai_edge_quantizer.recipe_manager import RecipeManager
 
 VARIANTS = ("float32", "float16", "int8")
-SIGNATURE = "serving_default"
 
 
 def calibration(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -77,7 +76,7 @@ def quantise(model: bytes, variant: str, sample: np.ndarray) -> bytes:
         if quantizer.need_calibration:
             # By default the ranges are moving averages over the photos, which cut off what few photos reach.
             calibrator = Calibrator(model, 1, CalibrationMode.CALIBRATION_PROFILER_BASED, min_max_update)
-            calibrator.calibrate({SIGNATURE: [{"inputs": photo[None]} for photo in sample]}, steps)
+            calibrator.calibrate({tflite.SIGNATURE: [{tflite.INPUT: photo[None]} for photo in sample]}, steps)
             ranges = calibrator.get_model_qsvs()
         quantised = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         return bytes(quantised.quantized_model)

@@ -6,6 +6,8 @@ import numpy as np
 
 from facemask.core.files import DECIMALS
 
+TEMPERATURE_DECIMALS = 4
+
 
 def decide(probabilities: np.ndarray, classes: list[str], label: str, threshold: float | None) -> np.ndarray:
     """The class of every row of probabilities (n, classes), as indices (n,).
@@ -61,4 +63,5 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     def loss(exponent: float) -> float:
         return -np.mean(np.sum(targets * log_softmax(logits / np.exp(exponent), axis=1), axis=1))
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    # Rounded: the last digits of the minimum differ between processors.
+    return round(float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)), TEMPERATURE_DECIMALS)

@@ -69,7 +69,7 @@ def contents(files: list[Path]) -> dict[str, str]:
     return {file.as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
 
 
-def times(model: Path, tflite: Path) -> dict[str, float]:
+def times(weights: Path, tflite: Path) -> dict[str, float]:
     """Training time, latency and the like, measured when the files were made on this machine."""
     exported = {file.stem: measurements.of(file.read_bytes()) for file in sorted(tflite.glob("*.tflite"))}
-    return flatten({"train": measurements.of(model.read_bytes()), "tflite": exported})
+    return flatten({"train": measurements.of(weights.read_bytes()), "tflite": exported})

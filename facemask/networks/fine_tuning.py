@@ -5,26 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import model_validator
+import pandas as pd
 
 from facemask.core.errors import UserError
-from facemask.core.params import Count, Extent, Section
+from facemask.networks import training
+from facemask.networks.head import Head
+from facemask.networks.training import Photos, Training
 
 if TYPE_CHECKING:
     import keras
-
-
-class Head(Section):
-    """The dense layers before the logits, and the dropout after each."""
-
-    units: list[Count]
-    dropout: list[Extent]
-
-    @model_validator(mode="after")
-    def paired(self) -> "Head":
-        if len(self.units) != len(self.dropout):
-            raise ValueError("units and dropout must have the same length: one rate per layer")
-        return self
 
 
 def load(file: Path) -> "keras.Model":
@@ -125,6 +114,31 @@ def join(trunk: "keras.Model | None", trainable: "keras.Model", image_size: int)
     pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
     features = pixels if trunk is None else trunk(pixels)
     return keras.Model(pixels, trainable(features), name="facemask")
+
+
+class Tuned:
+    """The trained part as a Keras model, with the methods of a `DenseHead`."""
+
+    def __init__(self, model: "keras.Model", batch_size: int):
+        self.model, self.batch_size = model, batch_size
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """All weights, as `get_weights` orders them."""
+        return self.model.get_weights()
+
+    def divide_logits(self, temperature: float) -> None:
+        """Temperature scaling, in the last layer."""
+        last = self.model.get_layer("probabilities")
+        last.set_weights([weight / temperature for weight in last.get_weights()])
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes), float32, for inputs that may be memory-mapped."""
+        return predict(self.model, inputs, self.batch_size)
+
+    def fit(self, train: Photos, validation: Photos, settings: Training) -> pd.DataFrame:
+        """Train in place, as `training.fit`."""
+        return training.fit(self.model, train, validation, settings)
 
 
 def predict(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> np.ndarray:
