@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import measure
+from facemask.experiments import preset
 
 CUT = "block_13_expand"
 HEAD = {"train_from": "head", "lr": 0.003, "epochs": 10, "patience": 10}
@@ -22,10 +23,10 @@ MEASURED_EPOCHS = 2
 
 def settings(photos: Path, weights: Path) -> str:
     """The archive preset with a frozen trunk and without augmentation, as the baseline trains."""
-    content = yaml.safe_load(Path("presets/archive.yaml").read_text())
-    content |= HEAD | {"weights": str(weights)}
+    content = preset.merge(yaml.safe_load(Path("params.yaml").read_text()), preset.load("archive"))
+    changes = {"weights": str(weights), "augment": {"copies": 0}}
     content["datasets"]["photos"]["path"] = str(photos)
-    content["augment"]["copies"] = 0
+    content = json.loads(json.dumps(preset.merge(content, HEAD | changes)))  # without the types of ruamel.yaml
     return yaml.safe_dump(content, sort_keys=False)
 
 
@@ -97,7 +98,15 @@ def main() -> None:
         show_stages(stages, changed)
         print(f"\nNothing to do: `dvc repro` {nothing.seconds:.2f} s; `dvc status` {status.seconds:.2f} s.", flush=True)
         report = measure.run(
-            [sys.executable, "-m", "benchmarks.engine", "models/backbone.keras", "models/tflite", "data/shards"], folder
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.engine",
+                "models/backbone/backbone.keras",
+                "models/tflite",
+                "data/shards",
+            ],
+            folder,
         )[2]
         show_engine(json.loads(report.splitlines()[-1]))
         _, last, _ = measure.run(["dvc", "exp", "run", "-S", f"train_from={CUT}", "-S", "lr=1e-4"], folder)

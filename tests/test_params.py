@@ -11,6 +11,7 @@ from conftest import ROOT, archived, load_params, write_params
 from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.experiments import preset, study
+from stages.__main__ import Params
 
 
 @pytest.mark.parametrize("written", ["1e-05", "1e-5", "3e-5", "0.00001", "1.0e-05"])
@@ -182,3 +183,12 @@ def test_missing_weights_are_named(tmp_path, monkeypatch):
     Path("here.h5").touch()
     assert params.weights_file("here.h5") == tmp_path / "here.h5"
     assert [params.weights_file(name) for name in ("none", "imagenet", "synthetic")] == [None] * 3
+
+
+def test_the_benchmark_trains_with_valid_parameters(monkeypatch):
+    from benchmarks import speed
+
+    monkeypatch.chdir(ROOT)
+    content = yaml.safe_load(speed.settings(Path("photos.zip"), Path("imagenet.weights.h5")))
+    chosen = params.validate(Params, content)
+    assert (chosen.datasets["photos"].path, chosen.augment.copies, chosen.train_from) == ("photos.zip", 0, "head")

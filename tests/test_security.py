@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, arguments_of, free_port, shell, stage, tracking_server, write_params
+from conftest import HEAD_ONLY, ROOT, arguments_of, free_port, shell, stage, tracking_server, write_params
 from loopback import kaggle
 
 from facemask.core.errors import UserError
@@ -136,6 +136,7 @@ def test_the_hostile_model_would_run_if_it_was_trusted(hostile_models):
 
 
 def test_a_stage_does_not_run_the_code_in_a_model(copy, hostile_models):
+    write_params(copy, **HEAD_ONLY | {"train_from": "block_16_expand"})
     backbone = copy / "models/backbone/backbone.keras"
     backbone.unlink()
     backbone.write_bytes(hostile_models["lambda"].read_bytes())
