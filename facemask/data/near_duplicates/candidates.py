@@ -14,7 +14,7 @@ NEXT = 4  # entries of a sorted table that each one meets
 RARE = 32  # entries that a key may have to count twice
 SHARED = 6  # equal keys of a candidate, counted so, of features that are turned and scaled alike: ...
 SECTORS, OCTAVES = 8, 32  # ... in one of so many sectors of the circle and one octave, or halfway between two
-PHOTOS_A_PASS = 10_000
+PHOTOS_A_PASS = 4_000
 
 
 class Table(NamedTuple):
