@@ -116,15 +116,19 @@ def main() -> None:
         blocks, _, blocks_peak = baseline(folder, weights, MEASURED_EPOCHS, "--train-from", CUT)
     trunk, top = last["features"], last["train"]
     both = trunk.seconds + top.seconds
-    print("\n| 10 epochs on the same photos | seconds | times faster | test accuracy | peak MB |")
+    print("\n| 10 epochs on the same photos | seconds | times faster than tf.data | test accuracy | peak MB |")
     print("|---|--:|--:|--:|--:|")
     for line in (
-        row("the baseline", plain, plain, report["test_accuracy"], peak),
-        row("the same with tf.data, photos decoded once (2 epochs, extrapolated)", cached, plain, None, cached_peak),
-        row("`dvc repro`, from the zip to the evaluated, exported model", cold.seconds, plain, exact, cold.megabytes),
-        row("`dvc exp run -S lr=1e-4`, the next experiment", again.seconds, plain, gentle, again.megabytes),
-        row(f"the baseline from {CUT} on (2 epochs, extrapolated)", blocks, blocks, None, blocks_peak),
-        row(f"features and train from {CUT} on", both, blocks, fine, max(trunk.megabytes, top.megabytes)),
+        row("the baseline with tf.data (2 epochs, extrapolated)", cached, cached, None, cached_peak),
+        row("the baseline with ImageDataGenerator", plain, cached, report["test_accuracy"], peak),
+        row("`dvc repro`, from the zip to the evaluated, exported model", cold.seconds, cached, exact, cold.megabytes),
+        row("`dvc exp run -S lr=1e-4`, the next experiment", again.seconds, cached, gentle, again.megabytes),
+    ):
+        print(line)
+    print(f"\n| from {CUT} on | seconds | times faster | test accuracy | peak MB |\n|---|--:|--:|--:|--:|")
+    for line in (
+        row("the baseline (2 epochs, extrapolated)", blocks, blocks, None, blocks_peak),
+        row("features and train", both, blocks, fine, max(trunk.megabytes, top.megabytes)),
         row("train alone, when only its parameters change", top.seconds, blocks, fine, top.megabytes),
     ):
         print(line)
