@@ -42,7 +42,7 @@ verify: $(ENVIRONMENT) ## Reproduce everything in a clone, and compare it with d
 test: $(ENVIRONMENT) ## Run the tests and the linter
 	ruff check
 	ruff format --check
-	python -m pytest --numprocesses 2
+	python -m pytest --numprocesses 3
 
 slow: $(ENVIRONMENT) ## Run the tests that take minutes
 	python -m pytest -m slow

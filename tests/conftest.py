@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import programs
 import psutil
 import pytest
 import requests
@@ -88,6 +89,13 @@ def write_params(folder: Path, name: str | None = None, **changes) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker makes the reproduced repository, which takes a minute, while others run the tests that need none."""
+    needing = [item for item in items if "reproduced" in item.fixturenames]
+    others = [item for item in items if "reproduced" not in item.fixturenames]
+    items[:] = [*needing[:1], *others, *needing[1:]]
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
     """Every test starts in an empty folder, without variables of DVC, MLflow, Kaggle or AWS, and leaves none."""
@@ -132,14 +140,7 @@ def outputs_of(name: str) -> list[str]:
 
 def stage(name: str, *args, folder: Path = Path(), **environment) -> subprocess.CompletedProcess:
     """Call a stage as dvc.yaml does, in its own process, in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", *map(str, args)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return programs.run(f"stages.{name}", *args, folder=folder, **environment)
 
 
 def shell(*args, cwd: Path, **environment) -> str:
@@ -325,11 +326,14 @@ def reproduced(tmp_path_factory, pretrained) -> Path:
 @pytest.fixture(scope="session")
 def experimented(reproduced, tmp_path_factory) -> Path:
     """The reproduced repository with the experiment `try`, another learning rate, in its workspace. Read only."""
-    folder = tmp_path_factory.mktemp("experimented") / "repository"
-    duplicate(reproduced, folder)
-    output = shell("dvc", "exp", "run", "--name", "try", "--set-param", "lr=1e-5", cwd=folder)
-    folder.with_suffix(".log").write_text(output)
-    return folder
+
+    def make(folder: Path) -> None:
+        folder.rmdir()
+        duplicate(reproduced, folder)
+        output = shell("dvc", "exp", "run", "--name", "try", "--set-param", "lr=1e-5", cwd=folder)
+        folder.with_suffix(".log").write_text(output)
+
+    return made_once(tmp_path_factory, "experimented", make)
 
 
 @pytest.fixture
@@ -350,10 +354,7 @@ def duplicate(source: Path, folder: Path) -> Path:
 
 def facemask(*args, **environment) -> subprocess.CompletedProcess:
     """Call the console script, in its own process, in the current folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "facemask", *map(str, args)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return programs.run("facemask", *args, **environment)
 
 
 @pytest.fixture(scope="session")

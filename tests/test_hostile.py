@@ -2,19 +2,17 @@
 
 import gzip
 import io
-import os
 import stat
 import struct
-import subprocess
-import sys
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import programs
 import pytest
-from conftest import ROOT, archived, write_params
+from conftest import archived, write_params
 from PIL import Image
 
 from facemask.data.archive import write_archive
@@ -23,26 +21,9 @@ GIGABYTE = 2**30
 OUTPUTS = ("faces.csv", "rejects.csv", "pairs.csv", "groups.png")
 
 
-STAGE = """
-import atexit, runpy, sys
-from pathlib import Path
-
-def peak():
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    Path("peak.txt").write_text(line.split()[1])
-
-atexit.register(peak)
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
-"""
-
-
 def measured(name: str, *args: str) -> tuple[int, str, int]:
     """Run a stage in one process; return its exit status, its standard error, and its peak memory in bytes."""
-    done = subprocess.run(
-        [sys.executable, "-c", STAGE, f"stages.{name}", *args],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = programs.run("peak", f"stages.{name}", *args, LOKY_MAX_CPU_COUNT="1")
     kilobytes = int(Path("peak.txt").read_text())
     Path("peak.txt").unlink()
     return done.returncode, done.stderr, kilobytes * 1024

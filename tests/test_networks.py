@@ -27,7 +27,7 @@ PARAMETERS = [  # of keras.applications without their tops, as documented there
 ]
 EVERY_KIND = [
     ("cnn", 32),
-    ("mobilenet_v3_small", 32),
+    pytest.param("mobilenet_v3_small", 32, marks=slow),
     pytest.param("alexnet", 67, marks=slow),
     pytest.param("efficientnet_b0", 32, marks=slow),
     pytest.param("resnet50", 32, marks=slow),

@@ -8,9 +8,10 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import programs
 import pytest
 import requests
-from conftest import ROOT, answers, commit, free_port, shell, wait_until
+from conftest import answers, commit, free_port, shell, wait_until
 from mlflow.tracking import MlflowClient
 from test_pipeline import ran
 
@@ -22,11 +23,7 @@ from facemask.experiments.mlflow_store import store
 
 
 def promote(folder: Path, name: str, *more: str, **environment) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "facemask.experiments.promote", f"revision={name}", *more],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return programs.run("facemask.experiments.promote", f"revision={name}", *more, folder=folder, **environment)
 
 
 def refusal(folder: Path, name: str, **environment) -> str:
@@ -162,11 +159,7 @@ def test_a_server_that_is_down_is_one_line_without_its_password(command, copy):
     secret = "s3cr3tw0rd"
     environment = {"MLFLOW_TRACKING_URI": f"http://user:a/{secret}@127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     args = ["revision=HEAD"] if command == "promote" else []
-    done = subprocess.run(
-        [sys.executable, "-m", f"facemask.experiments.{command}", *args],
-        cwd=copy, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = programs.run(f"facemask.experiments.{command}", *args, folder=copy, **environment)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith(f"{command}: MLflow at http://***@127.0.0.1:9: ")
