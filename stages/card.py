@@ -169,7 +169,7 @@ def main(
     read = {path: json.loads(path.read_text()) for path in (data, decision)}
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
-        ["file", "test accuracy", "agreement with Keras", "MB"],
+        ["file", "test accuracy", "same class as evaluated", "MB"],
         [
             [f"{one.variant}.tflite", f"{one.accuracy:.4f}", f"{one.agreement:.4f}", f"{one.bytes / 1e6:.1f}"]
             for one in read_csv(comparison).itertuples()
