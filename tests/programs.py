@@ -14,7 +14,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-LIBRARIES = ["joblib", "matplotlib.figure", "pandas", "PIL.Image", "pydantic", "requests", "sklearn.metrics"]
+LIBRARIES = ["joblib", "matplotlib.figure", "mlflow", "pandas", "PIL.Image", "pydantic", "requests", "sklearn.metrics"]
 READ_AT_START = ("PYTHON", "LC_", "LANG")
 STREAMS = {1: "stdout", 2: "stderr"}
 PATIENCE = 300  # seconds

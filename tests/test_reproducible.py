@@ -25,9 +25,13 @@ ALL_DIFFERENT = {
     "COLUMNS": "40",
 }
 ENVIRONMENTS = {
-    "one worker": {"LOKY_MAX_CPU_COUNT": "1"},
-    "three workers and another hash seed": {"LOKY_MAX_CPU_COUNT": "3", "PYTHONHASHSEED": "1"},
-    "another time zone and locale": {"TZ": "Pacific/Chatham", "LC_ALL": "C", "LANG": "tr_TR.UTF-8"},
+    "one worker, another hash seed": {"LOKY_MAX_CPU_COUNT": "1", "PYTHONHASHSEED": "1"},
+    "three workers, another time zone and locale": {
+        "LOKY_MAX_CPU_COUNT": "3",
+        "TZ": "Pacific/Chatham",
+        "LC_ALL": "C",
+        "LANG": "tr_TR.UTF-8",
+    },
 }
 
 
@@ -43,10 +47,10 @@ def run(name: str, folder: Path, **environment) -> None:
 
 
 def prepared(folder: Path, **environment) -> dict[str, str]:
-    """The hashes of all outputs of the stages before augment on a tiny demo."""
+    """The hashes of all outputs of the stages before features on a tiny demo."""
     folder.mkdir()
     write_params(folder)
-    for name in ("fetch", "survey", "split"):
+    for name in ("fetch", "survey", "split", "augment"):
         run(name, folder, **environment)
     return files(folder)
 

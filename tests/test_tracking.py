@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 import pandas as pd
+import programs
 import pytest
 from conftest import ROOT
 from hypothesis import example, given
@@ -24,14 +25,6 @@ from facemask.experiments import measurements, tracking, view
 from facemask.experiments.mlflow_store import DESCRIPTION, EXPERIMENT, store, without_credentials
 
 CLASSES = ("with_mask", "mask (worn)")
-
-RECORD = """
-import mlflow, sys
-from facemask.experiments.mlflow_store import store
-with store() as experiment, mlflow.start_run(experiment_id=experiment):
-    mlflow.log_metric("accuracy", float(sys.argv[1]))
-    mlflow.log_text("some text", "some.txt")
-"""
 
 
 @pytest.fixture
@@ -128,8 +121,8 @@ def test_a_stage_in_a_temporary_workspace_records_in_the_users_checkout(files, t
 def test_simultaneous_first_uses_are_all_recorded(tmp_path):
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", RECORD, f"0.{number}"],
-            cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, stderr=subprocess.PIPE,
+            [sys.executable, "-m", "recording", f"0.{number}"],
+            cwd=tmp_path, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": ""}, stderr=subprocess.PIPE,
         )
         for number in range(3)
     ]  # fmt: skip
@@ -142,11 +135,8 @@ def test_simultaneous_first_uses_are_all_recorded(tmp_path):
 def test_a_checkout_may_be_in_a_folder_of_any_name(name, tmp_path):
     folder = tmp_path / name
     folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", RECORD, "0.9"],
-        cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, check=True,
-    )  # fmt: skip
-    assert done.stderr == b""
+    done = programs.run("recording", 0.9, folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
         assert store.execute("SELECT key, value FROM metrics").fetchall() == [("accuracy", 0.9)]
     assert [path.name for path in (folder / "mlartifacts").rglob("*") if path.is_file()] == ["some.txt"]
