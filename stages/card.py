@@ -144,6 +144,17 @@ def data_summary(data: dict[str, Any], method: str) -> str:
     return faces + "\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
+def doubtful_labels(issues: pd.DataFrame) -> str:
+    """How many labels are doubtful, by split."""
+    if issues.empty:
+        return "- No label is doubtful."
+    counts = ", ".join(f"{count:,} of {split}" for split, count in issues.split.value_counts().items())
+    return (
+        f"- {len(issues):,} labels are doubtful ({counts}): a model fitted on the other groups predicts another class, "
+        "or a near-duplicate has another label. They were used as they are."
+    )
+
+
 def confident_errors(predictions: pd.DataFrame) -> str:
     """The errors on the test split with the highest confidence."""
     wrong = predictions[predictions.label != predictions.predicted]
@@ -163,6 +174,7 @@ def main(
     report: Path,
     predictions: Path,
     comparison: Path,
+    issues: Path,
     card: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
@@ -175,6 +187,10 @@ def main(
             for one in read_csv(comparison).itertuples()
         ],
     )
+    if settings.train_from == "input":
+        labels = "- The labels were not audited: nothing was frozen."
+    else:
+        labels = doubtful_labels(read_csv(issues))
     versions = [
         ("Python", ".".join(platform.python_version_tuple()[:2])),
         *((name, version(name)) for name in PACKAGES),
@@ -201,6 +217,7 @@ The {INTERVAL}s are bootstrapped over groups of near-duplicates: they cover the 
 {table(["", "source", "name", "licence", "files", "fingerprint"], (dataset_row(*item) for item in records.items()))}
 
 {data_summary(read[data], settings.split.method)}
+{labels}
 
 ## Most confident errors
 

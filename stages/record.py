@@ -49,18 +49,21 @@ def main(
     pictures: Path,
     headlines: Path,
     comparison: Path,
+    issues: Path,
+    sheet: Path,
     card: Path,
     record: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
     files = [data, details, weights, tflite, history, curves, test, external, scores, report, predictions,
-             external_predictions, pictures, headlines, comparison, card]  # fmt: skip
+             external_predictions, pictures, headlines, comparison, issues, sheet, card]  # fmt: skip
     table, photos = read_csv(scores), read_csv(predictions)
     of_external = {f"balanced_accuracy_{name}": value for name, value in json.loads(external.read_text()).items()}
+    doubtful = {"doubtful_labels": len(read_csv(issues))}
     row = report_row(
         parameters,
         manifest,
-        (json.loads(test.read_text()), of_external, json.loads(headlines.read_text())),
+        (json.loads(test.read_text()), of_external, json.loads(headlines.read_text()), doubtful),
         (table, read_csv(report), read_csv(comparison)),
         {"model": settings.model, "train_from": settings.train_from},
         files,

@@ -1,7 +1,8 @@
 """Look at every photo: which faces are there, of which class, and which photos are near-duplicates of each other.
 
-Reads the datasets; writes a row a face, what cannot be used and why, a row for every pair of photos that was compared,
-and a picture of the largest groups. Near-duplicates, whatever their labels, form a group with all faces of one scene.
+Reads the datasets and the corrections of labels; writes a row a face, what cannot be used and why, a row for every pair
+of photos that was compared, and a picture of the largest groups. Near-duplicates, whatever their labels, form a group
+with all faces of one scene.
 """
 
 import functools
@@ -21,6 +22,7 @@ from facemask.core.params import Section
 from facemask.data import images, pascal_voc
 from facemask.data.archive import Archive, by_dataset
 from facemask.data.boxes import Box, to_columns
+from facemask.data.corrections import correct, read_corrections
 from facemask.data.faces import Survey, aliases_of, folder_class, simple
 from facemask.data.near_duplicates import features
 from facemask.data.near_duplicates.search import search
@@ -158,16 +160,20 @@ def draw_groups(faces: pd.DataFrame, archives: dict[str, Archive], path: Path) -
     figures.groups(rows, path)
 
 
-def main(raw: Path, faces: Path, rejects: Path, pairs: Path, groups: Path) -> str:
+def main(raw: Path, corrections: Path, faces: Path, rejects: Path, pairs: Path, groups: Path) -> str:
     cv2.setNumThreads(1)  # every thread has its own photo
     survey = params.load(Settings).survey
+    decisions = read_corrections(corrections, aliases_of(survey.classes))
     found, refused = [], []
     with by_dataset(raw) as archives:
         for name, archive in archives.items():
             seen, unusable = read(name, archive, survey)
             found += seen
             refused += unusable
-        table, refusals = pd.DataFrame(found, columns=[*FACE, "features"]), pd.DataFrame(refused, columns=REJECT)
+        table = pd.DataFrame(found, columns=[*FACE, "features"])
+        table, dropped = correct(table, decisions, corrections)
+        refused += [(face.dataset, face.member, "dropped", f"by {corrections}") for face in dropped.itertuples()]
+        refusals = pd.DataFrame(refused, columns=REJECT)
         check(len(table.drop_duplicates(["dataset", "member"])), refusals, survey.max_rejected)
         table = table.sort_values(["sha256", *Box._fields, "dataset", "member"])
         found = list(table.pop("features"))

@@ -87,6 +87,8 @@ def write_params(folder: Path, name: str | None = None, **changes) -> None:
         tiny = {key: value for key, value in TINY.items() if key != "datasets"}
     content = changed(content, deepcopy(tiny) | {key.replace("__", "."): value for key, value in changes.items()})
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    if not (folder / "corrections.csv").exists():
+        shutil.copyfile(ROOT / "corrections.csv", folder / "corrections.csv")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

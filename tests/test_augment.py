@@ -30,7 +30,8 @@ def prepare(**changes) -> None:
     write_archive(Path("raw/synthetic.zip"), (synthetic.draw_member(index, 40) for index in range(60)))
     write_params(Path(), **changes)
     for call in (
-        "survey raw=raw faces=faces.csv rejects=rejects.csv pairs=pairs.csv groups=groups.png",
+        "survey raw=raw corrections=corrections.csv faces=faces.csv rejects=rejects.csv pairs=pairs.csv "
+        "groups=groups.png",
         "split faces=faces.csv rejects=rejects.csv pairs=pairs.csv manifest=manifest.csv headlines=headlines.json "
         "details=data.json",
     ):

@@ -179,6 +179,7 @@ def test_a_change_touches_the_files_that_the_page_names(change, tmp_path):
         pages = files_of(change) | {"params.yaml"}  # a dataset is named there, whatever its source
         assert any(Path(name).match(page) for page in pages), name
     yaml.dump(params, tmp_path / "params.yaml")
+    shutil.copy(ROOT / "corrections.csv", tmp_path)
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT / 'tests'}"}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

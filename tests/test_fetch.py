@@ -79,7 +79,7 @@ def test_nothing_at_the_path_is_one_line(tmp_path):
     assert done.returncode == 1
     problem = f"there is nothing at {tmp_path}/nowhere.zip, the path of a dataset"
     assert done.stderr == f"fetch: {problem}; give a zip or a folder of class folders\n"
-    assert sorted(tmp_path.rglob("*")) == [tmp_path / "params.yaml", tmp_path / "raw"]
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "corrections.csv", tmp_path / "params.yaml", tmp_path / "raw"]
 
 
 def packed(path: str = "photos"):

@@ -124,7 +124,7 @@ def test_a_hostile_archive_is_refused_by_name(tmp_path, name):
     assert message in stderr
     assert stderr.count("\n") == 1
     assert memory < GIGABYTE
-    assert {path.name for path in tmp_path.iterdir()} == {"photos.zip", "raw", "params.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"photos.zip", "raw", "params.yaml", "corrections.csv"}
     assert not list((tmp_path / "raw").iterdir())
     assert not list(tmp_path.parent.glob("evil*"))
 
@@ -179,7 +179,13 @@ def test_hostile_images_are_listed_with_the_reason_and_the_others_are_read(tmp_p
     write_archive(Path("raw/photos.zip"), good + bad)
     write_params(tmp_path, survey__classes={"with_mask": [], "without_mask": []}, survey__max_rejected=0.5)
     status, stderr, memory = measured(
-        "survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv", "groups=groups.png"
+        "survey",
+        "raw=raw",
+        "corrections=corrections.csv",
+        "faces=faces.csv",
+        "rejects=rejects.csv",
+        "pairs=pairs.csv",
+        "groups=groups.png",
     )
     assert status == 0, stderr
     assert memory < GIGABYTE
@@ -190,5 +196,5 @@ def test_hostile_images_are_listed_with_the_reason_and_the_others_are_read(tmp_p
         assert (member in read) == (reason is None), name
         if reason:
             assert reason in rejects[member], name
-    assert {path.name for path in tmp_path.iterdir()} == {"raw", "params.yaml", *OUTPUTS}
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "params.yaml", "corrections.csv", *OUTPUTS}
     assert not list(tmp_path.parent.glob("evil*"))

@@ -66,7 +66,7 @@ def assert_refused(done: subprocess.CompletedProcess, message: str) -> None:
 
 
 def assert_clean() -> None:
-    assert {path.name for path in Path().iterdir()} == {"raw", "params.yaml", "served.zip", "home"}
+    assert {path.name for path in Path().iterdir()} == {"raw", "params.yaml", "corrections.csv", "served.zip", "home"}
     assert {path.as_posix() for path in Path("raw").iterdir()} == set(OUTPUTS)
 
 

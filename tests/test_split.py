@@ -37,7 +37,15 @@ def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.Complete
     """Survey an archive and split it; what the stage that fails first says, or the last one."""
     write_archive(Path("raw/synthetic.zip"), members)
     write_params(Path(), **changes)
-    done = stage("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv", "groups=groups.png")
+    done = stage(
+        "survey",
+        "raw=raw",
+        "corrections=corrections.csv",
+        "faces=faces.csv",
+        "rejects=rejects.csv",
+        "pairs=pairs.csv",
+        "groups=groups.png",
+    )
     return (
         done
         if done.returncode

@@ -41,7 +41,15 @@ def test_a_name_is_the_same_however_its_accents_are_composed_and_a_sign_is_a_nam
 def survey(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
     write_archive(Path("raw/photos.zip"), members)
     write_params(Path(), **changes)
-    done = stage("survey", "raw=raw", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv", "groups=groups.png")
+    done = stage(
+        "survey",
+        "raw=raw",
+        "corrections=corrections.csv",
+        "faces=faces.csv",
+        "rejects=rejects.csv",
+        "pairs=pairs.csv",
+        "groups=groups.png",
+    )
     assert done.returncode == 0, done.stderr
     return pd.read_csv("faces.csv"), pd.read_csv("rejects.csv")
 

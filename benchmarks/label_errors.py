@@ -1,0 +1,48 @@
+"""Find planted label errors: python -m benchmarks.label_errors CHECKOUT DATASET
+
+Takes the features of a checkout after `dvc repro features`, changes the labels of a fraction of the faces, audits them,
+and prints how many of the planted errors are doubtful, and of as many of the most doubtful labels are planted.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from facemask.core.files import read_csv
+from stages import audit
+
+FRACTIONS, SEEDS, FOLDS = (0.01, 0.03, 0.05), (7, 8, 9), 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("dataset")
+    args = parser.parse_args()
+    data = args.checkout / "data"
+    pairs = read_csv(data / "pairs.csv")
+    faces, vectors = audit.collect(read_csv(data / "manifest.csv"), data / "shards", data / "features")
+    chosen = (faces.dataset == args.dataset).to_numpy()
+    faces, vectors = faces[chosen].reset_index(drop=True), vectors[chosen]
+    classes = np.array(sorted(faces.label.unique()))
+    print("| seed | planted | doubtful | precision at the number planted | recall |")
+    print("|--:|--:|--:|--:|--:|")
+    for fraction in FRACTIONS:
+        for seed in SEEDS:
+            rng = np.random.default_rng(seed)
+            planted = rng.permutation(len(faces))[: round(fraction * len(faces))]
+            labels = faces.label.to_numpy().copy()
+            others = [rng.choice(classes[classes != label]) for label in labels[planted]]
+            labels[planted] = others
+            found = audit.find(faces.assign(label=labels), vectors, pairs, FOLDS, seed)
+            first = found.index[: len(planted)]
+            print(
+                f"| {seed} | {len(planted)} | {len(found)} | {np.isin(first, planted).mean():.3f} "
+                f"| {np.isin(planted, found.index).mean():.3f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Audit the labels: which faces are probably labelled wrongly.
+
+Reads the manifest, the compared pairs, the shards and the features; writes a row a doubtful face, and a sheet of the
+most doubtful ones. A face is doubtful where a logistic regression on the features of all other groups says another
+class (confident learning), or where a near-duplicate has another label. With `train_from: input` there are no features.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from facemask.core import cli, params
+from facemask.core.files import read_csv, write_csv
+from facemask.core.params import Section, Seed
+from facemask.data import shards
+from facemask.data.boxes import Box
+from facemask.evaluation import figures
+from facemask.evaluation.label_audit import out_of_fold, suggested
+
+SHOWN, COLUMNS = 40, 8
+PHOTO = ["dataset", "member"]
+ISSUE = [*PHOTO, "sha256", *Box._fields, "split", "label", "suggested", "probability", "reason"]
+
+
+class Audit(Section):
+    """The folds of cross-validation."""
+
+    folds: Annotated[int, Field(ge=2)]
+
+
+class Settings(Section):
+    """The parameters that this stage reads."""
+
+    seed: Seed
+    train_from: str
+    audit: Audit
+
+
+def collect(manifest: pd.DataFrame, pixels: Path, features: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Every face without its augmented samples, by split, with its row in the shard, and its features (n, features)."""
+    tables, vectors = [], []
+    for split in shards.names(pixels):
+        originals = np.flatnonzero(shards.rows(pixels, split)["copy"] == 0)
+        found = shards.array(features, split)
+        tables.append(manifest[manifest.split == split].assign(row=originals))
+        vectors.append(np.stack([found[row].reshape(-1, found.shape[-1]).mean(axis=0) for row in originals]))
+    return pd.concat(tables, ignore_index=True), np.concatenate(vectors)
+
+
+def labels_of_near_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[int, str]:
+    """The other label of a face's near-duplicate, by the face's row; only photos with one face each are compared."""
+    alone = faces[~faces.duplicated(PHOTO, keep=False)].reset_index().set_index(PHOTO)
+    found = pairs[(pairs.step == "search") & (pairs.kind != "")]
+    other = {}
+    for pair in found.itertuples():
+        left, right = (pair.left_dataset, pair.left_member), (pair.right_dataset, pair.right_member)
+        if left in alone.index and right in alone.index and alone.label[left] != alone.label[right]:
+            other |= {alone["index"][left]: alone.label[right], alone["index"][right]: alone.label[left]}
+    return other
+
+
+def find(faces: pd.DataFrame, vectors: np.ndarray, pairs: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
+    """The doubtful faces, the least probable labels first: the columns `ISSUE`, and the row in the shard."""
+    classes = sorted(faces.label.unique())
+    labels = pd.Categorical(faces.label, categories=classes).codes.astype(int)
+    probabilities = out_of_fold(vectors, labels, faces.group.to_numpy(), folds, seed)
+    better = pd.Series(np.array(classes)[suggested(probabilities, labels)], faces.index)
+    other = pd.Series(labels_of_near_duplicates(faces, pairs), dtype=object).reindex(faces.index)
+    reasons = [
+        ", ".join(name for name, holds in (("prediction", predicted), ("near-duplicate", near)) if holds)
+        for predicted, near in zip(better != faces.label, other.notna(), strict=True)
+    ]
+    probability = probabilities[np.arange(len(faces)), labels].round(4)
+    table = faces.assign(suggested=other.fillna(better), probability=probability, reason=reasons)
+    return table[table.reason != ""].sort_values(["probability", "sha256"], kind="stable")
+
+
+def draw(doubtful: pd.DataFrame, pixels: Path, sheet: Path) -> None:
+    """The most doubtful faces with their labels and the suggested ones."""
+    arrays = {split: shards.array(pixels, split) for split in doubtful.split.unique()}
+    first = doubtful.head(SHOWN)
+    lines = max(1, -(-len(first) // COLUMNS))
+    figure = Figure(figsize=(1.6 * COLUMNS, 2.1 * lines + 0.4), layout="constrained")
+    title = f"{len(doubtful):,} doubtful labels; the least probable first"
+    figure.suptitle(title if len(doubtful) else "no label is doubtful", x=0.01, ha="left", fontsize=11)
+    grid = figure.subplots(lines, COLUMNS, squeeze=False).flat
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, face in zip(figure.axes, first.itertuples(), strict=False):
+        axes.set_axis_on()
+        figures.show(axes, arrays[face.split][face.row], f"{face.label}\n{face.suggested}? ({face.split})")
+    figures.save(figure, sheet)
+
+
+def main(manifest: Path, pairs: Path, pixels: Path, features: Path, issues: Path, sheet: Path) -> str:
+    settings = params.load(Settings)
+    faces, doubtful = read_csv(manifest), pd.DataFrame(columns=[*ISSUE, "row"])
+    if settings.train_from != "input":
+        table, vectors = collect(faces, pixels, features)
+        doubtful = find(table, vectors, read_csv(pairs), settings.audit.folds, settings.seed)
+    write_csv(issues, doubtful[ISSUE])
+    draw(doubtful, pixels, sheet)
+    if settings.train_from == "input":
+        return "not audited: with train_from: input there are no features"
+    counts = ", ".join(f"{count:,} of {split}" for split, count in doubtful.split.value_counts().items())
+    return f"{len(doubtful):,} of {len(faces):,} labels are doubtful{f' ({counts})' if counts else ''}"
+
+
+if __name__ == "__main__":
+    cli.run(main)
