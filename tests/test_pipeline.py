@@ -309,24 +309,13 @@ def test_a_queue_with_two_workers_records_all_experiments(copy):
     assert all(name in shell("dvc", "exp", "show", "--md", cwd=copy) for name in names)
 
 
-@pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        (
-            {"datasets__synthetic__images": "many"},
-            "fetch: params.yaml: datasets.synthetic.images: 'many' is not allowed: input should be a valid integer",
-        ),
-        (
-            {"split__train": 0.95},
-            "split: params.yaml: split: train, validation and test add up to 1.15; they must add up to 1",
-        ),
-    ],
-)
-def test_a_wrong_parameter_stops_a_fresh_repro_with_one_line(changes, line, tmp_path):
-    folder = checkout(tmp_path / "fresh", **changes)
+def test_a_wrong_parameter_stops_a_fresh_repro_with_one_line(tmp_path):
+    folder = checkout(tmp_path / "fresh", datasets__synthetic__images="many")
     done = subprocess.run(["dvc", "repro"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert f"{line}\n" in done.stderr
+    assert (
+        "fetch: params.yaml: datasets.synthetic.images: 'many' is not allowed: input should be a valid integer\n"
+    ) in done.stderr
     assert "Traceback" not in done.stderr
 
 
