@@ -53,6 +53,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Byte code beside the modules, as on users' machines: DVC must not see it as a change.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# What survey is called with in a folder of its own.
+SURVEY = ("raw=raw", "corrections=corrections.csv", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv",
+          "groups=groups.png")  # fmt: skip
+
 TINY = {
     "datasets": {"synthetic": {"use": "split", "source": "synthetic", "images": 60, "size": 40}},
     "image_size": 32,

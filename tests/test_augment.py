@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load_params, stage, write_params
+from conftest import SURVEY, load_params, stage, write_params
 
 from facemask.core.params import Section
 from facemask.data import shards
@@ -29,13 +29,11 @@ def settings(tmp_path) -> Section:
 def prepare(**changes) -> None:
     write_archive(Path("raw/synthetic.zip"), (synthetic.draw_member(index, 40) for index in range(60)))
     write_params(Path(), **changes)
-    for call in (
-        "survey raw=raw corrections=corrections.csv faces=faces.csv rejects=rejects.csv pairs=pairs.csv "
-        "groups=groups.png",
-        "split faces=faces.csv rejects=rejects.csv pairs=pairs.csv manifest=manifest.csv headlines=headlines.json "
-        "details=data.json",
-    ):
-        done = stage(*call.split())
+    split = (
+        "faces=faces.csv rejects=rejects.csv pairs=pairs.csv manifest=manifest.csv headlines=h.json details=data.json"
+    )
+    for name, arguments in (("survey", SURVEY), ("split", split.split())):
+        done = stage(name, *arguments)
         assert done.returncode == 0, done.stderr
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import programs
 import pytest
-from conftest import archived, write_params
+from conftest import SURVEY, archived, write_params
 from PIL import Image
 
 from facemask.data.archive import write_archive
@@ -178,15 +178,7 @@ def test_hostile_images_are_listed_with_the_reason_and_the_others_are_read(tmp_p
     bad = [(f"with_mask/{name}.jpg", content) for name, (content, _) in IMAGES.items()]
     write_archive(Path("raw/photos.zip"), good + bad)
     write_params(tmp_path, survey__classes={"with_mask": [], "without_mask": []}, survey__max_rejected=0.5)
-    status, stderr, memory = measured(
-        "survey",
-        "raw=raw",
-        "corrections=corrections.csv",
-        "faces=faces.csv",
-        "rejects=rejects.csv",
-        "pairs=pairs.csv",
-        "groups=groups.png",
-    )
+    status, stderr, memory = measured("survey", *SURVEY)
     assert status == 0, stderr
     assert memory < GIGABYTE
     rejects = pd.read_csv("rejects.csv").set_index("member").reason

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import archived, arguments_of, stage, write_params
+from conftest import SURVEY, archived, arguments_of, stage, write_params
 
 from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
@@ -15,7 +15,6 @@ from facemask.evaluation.label_audit import out_of_fold, suggested
 from stages import audit
 
 HEADER = "sha256,left,top,right,bottom,correct\n"
-SURVEY = "raw=raw corrections=corrections.csv faces=faces.csv rejects=rejects.csv pairs=pairs.csv groups=groups.png"
 
 
 def test_a_class_is_suggested_from_its_mean_probability_on():
@@ -126,7 +125,7 @@ def survey(members: list[tuple[str, bytes]], corrections: str = "") -> tuple[pd.
     write_archive(Path("raw/photos.zip"), members)
     write_params(Path(), datasets=archived("photos.zip"))
     Path("corrections.csv").write_text(HEADER + corrections)
-    done = stage("survey", *SURVEY.split())
+    done = stage("survey", *SURVEY)
     if done.returncode:
         return pd.DataFrame(), pd.DataFrame(), done.stderr
     return pd.read_csv("faces.csv").set_index("member"), pd.read_csv("rejects.csv"), ""
@@ -173,7 +172,7 @@ def test_a_correction_that_cannot_be_applied_is_one_line(line, message, members)
 def test_a_table_of_corrections_without_a_column_is_one_line(members):
     survey(members)
     Path("corrections.csv").write_text("sha256,label\n")
-    done = stage("survey", *SURVEY.split())
+    done = stage("survey", *SURVEY)
     assert done.returncode == 1
     assert done.stderr.startswith("survey: corrections.csv has no column left; it needs sha256, left, top, ")
 
@@ -185,6 +184,6 @@ def test_rows_of_the_audit_are_corrections_with_one_more_column(members):
         "dataset,member,sha256,left,top,right,bottom,split,label,suggested,probability,reason,correct\n"
         f'photos,with_mask/0.png,{row.sha256},0,0,0,0,train,with_mask,without_mask,0.01,"prediction, x",without_mask\n'
     )
-    done = stage("survey", *SURVEY.split())
+    done = stage("survey", *SURVEY)
     assert done.returncode == 0, done.stderr
     assert pd.read_csv("faces.csv").set_index("member").label["with_mask/0.png"] == "without_mask"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, load_params, stage, write_params
+from conftest import SURVEY, TINY, load_params, stage, write_params
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from facemask.core.errors import UserError
@@ -37,15 +37,7 @@ def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.Complete
     """Survey an archive and split it; what the stage that fails first says, or the last one."""
     write_archive(Path("raw/synthetic.zip"), members)
     write_params(Path(), **changes)
-    done = stage(
-        "survey",
-        "raw=raw",
-        "corrections=corrections.csv",
-        "faces=faces.csv",
-        "rejects=rejects.csv",
-        "pairs=pairs.csv",
-        "groups=groups.png",
-    )
+    done = stage("survey", *SURVEY)
     return (
         done
         if done.returncode

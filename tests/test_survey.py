@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load_params, marked, stage, write_params
+from conftest import SURVEY, load_params, marked, stage, write_params
 from test_split import encoded, photo
 
 from facemask.core.errors import UserError
@@ -41,15 +41,7 @@ def test_a_name_is_the_same_however_its_accents_are_composed_and_a_sign_is_a_nam
 def survey(members: list[tuple[str, bytes]], **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
     write_archive(Path("raw/photos.zip"), members)
     write_params(Path(), **changes)
-    done = stage(
-        "survey",
-        "raw=raw",
-        "corrections=corrections.csv",
-        "faces=faces.csv",
-        "rejects=rejects.csv",
-        "pairs=pairs.csv",
-        "groups=groups.png",
-    )
+    done = stage("survey", *SURVEY)
     assert done.returncode == 0, done.stderr
     return pd.read_csv("faces.csv"), pd.read_csv("rejects.csv")
 
