@@ -155,12 +155,28 @@ def test_what_lies_before_train_from_is_frozen():
     assert part.get_layer("block_13_expand").trainable
 
 
+@pytest.mark.parametrize("model", ["mobilenet_v2", "yolov4_tiny"])
+def test_a_trained_detector_is_trained_further_on_photos_of_another_size(model):
+    first = small(model)
+    save_model(detection.decoded(first), Path("trained.keras"))
+    weights, width = Path("trained.keras").resolve(), 1.0 if model == "yolov4_tiny" else 0.35
+    anchors = np.full((detection.anchor_count(model), 2), 20.0)
+    network = detection.build(model, width, str(weights), "input", 32, 96, 3, anchors).network
+    assert network.input_shape == (None, 96, 96, 3)
+    for one, other in zip(network.get_weights(), first.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert model == "yolov4_tiny" or not network.get_layer("bn_Conv1").trainable
+    with pytest.raises(UserError, match=f"weights: {weights} is not a trained {model} with these parameters: "):
+        detection.build(model, width, str(weights), "input", 32, 96, 2, anchors)
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
         ({"model": "yolov9"}, "model: there is no yolov9; give one of: yolov4, yolov4_tiny, yolov5s, "),
         ({"image_size": 100}, "image_size: 100 is no multiple of 32"),
         ({"model": "yolov5s", "weights": "imagenet"}, "model: yolov5s begins untrained"),
+        ({"weights": "none.keras"}, "weights: there is no file "),
         ({"train_from": "block_99"}, "train_from: mobilenet_v2 has no layer 'block_99'"),
     ],
 )

@@ -4,12 +4,15 @@ A detector looks at a photo in *cells*, the squares of 8, 16 and 32 pixels that 
 predicts for each what is there. `raw` outputs are what it is trained on; `decoded` ones are boxes and scores.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from facemask.core.errors import UserError
-from facemask.networks import applications
+from facemask.core.params import weights_file
+from facemask.networks import applications, fine_tuning
 from facemask.networks.detection import anchor_free, yolo
 from facemask.networks.detection.cells import Cells, decode
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
 COARSEST = 32  # pixels; the side of a photo is a multiple of it
+SUFFIX = ".keras"  # of the file of a trained detector
 
 
 class Detector(NamedTuple):
@@ -28,10 +32,13 @@ class Detector(NamedTuple):
         (n, size, size, 3) uint8 to raw outputs (n, rows, channels) float32.
     cells : Cells
         What each of the rows is about.
+    pretrained : list of keras.Variable
+        The weights that are trained, and have been before: of a trunk. The rest has random initialisation.
     """
 
     network: "keras.Model"
     cells: Cells
+    pretrained: "Sequence[keras.Variable]" = ()
 
 
 def anchor_count(model: str) -> int:
@@ -56,7 +63,8 @@ def build(
     model : str
         yolov4, yolov4_tiny, yolov5s, or a trunk: any network of keras.applications that has maps of strides 8, 16, 32.
     alpha, weights : float, str
-        As of a classifier's backbone; a YOLO has one width and no weights of others.
+        As of a classifier's backbone; a YOLO has one width and no weights of others. Or weights is the `.keras` file of
+        a trained detector of the same network and classes, for photos of any size.
     train_from : str
         Of a trunk: `input` trains all of it, `head` nothing, a layer's name what lies from there on.
     neck : int
@@ -71,14 +79,41 @@ def build(
     """
     if image_size % COARSEST:
         raise UserError(f"image_size: {image_size} is no multiple of {COARSEST}, the coarsest cell of a detector")
+    trained = weights_file(weights) if weights.endswith(SUFFIX) else None
+    of_trunk = "none" if trained else weights
     if model in yolo.NETWORKS:
-        if weights != "none" or alpha != 1 or train_from != "input":
-            raise UserError(f"model: {model} begins untrained; set weights: none, alpha: 1.0 and train_from: input")
-        return Detector(*yolo.build(model, image_size, classes, anchors))
-    if model not in applications.networks():
+        if of_trunk != "none" or alpha != 1 or train_from != "input":
+            raise UserError(
+                f"model: {model} begins untrained; set alpha: 1.0, train_from: input, and weights: none or a trained "
+                f"detector's file, {SUFFIX}"
+            )
+        detector = Detector(*yolo.build(model, image_size, classes, anchors))
+    elif model in applications.networks():
+        pretrained = weights != "none"
+        detector = Detector(
+            *anchor_free.build(model, alpha, of_trunk, pretrained, train_from, image_size, classes, neck)
+        )
+    else:
         known = ", ".join([*yolo.NETWORKS, *applications.networks()])
         raise UserError(f"model: there is no {model}; give one of: {known}")
-    return Detector(*anchor_free.build(model, alpha, weights, train_from, image_size, classes, neck))
+    if trained:
+        take_weights(detector.network, trained)
+    return detector
+
+
+def take_weights(network: "keras.Model", file: Path) -> None:
+    """Give a network the weights of a trained detector.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be loaded, or is of another network.
+    """
+    trained = fine_tuning.load(file)
+    try:
+        network.set_weights(trained.get_weights())
+    except ValueError as error:
+        raise UserError(f"weights: {file} is not a trained {network.name} with these parameters: {error}") from None
 
 
 def decoded(detector: Detector) -> "keras.Model":
@@ -90,7 +125,7 @@ def decoded(detector: Detector) -> "keras.Model":
     import keras
     from keras import ops
 
-    network, cells = detector
+    network, cells, _ = detector
     side = network.input_shape[1]
     boxes, scores = decode(network.output, cells)
     found = ops.concatenate([ops.clip(boxes / side, 0.0, 1.0), scores], axis=-1)

@@ -93,9 +93,16 @@ def branch(maps: list["Tensor"], width: int, priors: list[float], name: str) -> 
 
 
 def build(
-    model: str, alpha: float, weights: str, train_from: str, image_size: int, classes: int, width: int
-) -> tuple["keras.Model", Cells]:
-    """The detector with its first weights, and its cells; width is the channels of neck and head.
+    model: str, alpha: float, weights: str, pretrained: bool, train_from: str, image_size: int, classes: int, width: int
+) -> tuple["keras.Model", Cells, list["keras.Variable"]]:
+    """The detector with its first weights, its cells, and those of its weights that are pretrained and trained.
+
+    Parameters
+    ----------
+    pretrained : bool
+        Whether the trunk's weights are, or will be, of a training, whose batch normalisation is kept.
+    width : int
+        Channels of neck and head.
 
     Raises
     ------
@@ -106,9 +113,10 @@ def build(
     from keras import layers
 
     trunk = networks.build_backbone(model, alpha, weights, image_size)
-    freeze(trunk, train_from, pretrained=weights != "none")
+    freeze(trunk, train_from, pretrained)
     maps = aggregate(maps_of(trunk, image_size), width)
     edges = layers.Concatenate(axis=1)(branch(maps, width, [EDGE_PRIOR] * 4, "edges"))
     scores = layers.Concatenate(axis=1)(branch(maps, width, [CLASS_PRIOR] * classes, "classes"))
     raw = layers.Concatenate(name="raw")([edges, scores])
-    return keras.Model(trunk.input, raw, name=model), grid(image_size, STRIDES)
+    network = keras.Model(trunk.input, raw, name=model)
+    return network, grid(image_size, STRIDES), trunk.trainable_variables if pretrained else []

@@ -27,6 +27,7 @@ class Training(Section):
     """How a detector is trained; detection/params.yaml explains each."""
 
     lr: Annotated[Float, Field(gt=0, le=1)]
+    trunk_lr: Annotated[Float, Field(gt=0, le=1)]
     warm_up: Annotated[Float, Field(ge=0)]
     weight_decay: Extent
     epochs: Count
@@ -72,12 +73,16 @@ class State:
         self.best = self.average.get_weights()
         of_rows = loss.of(detector.cells)
         optimizer = self.optimizer
+        slower = detector.pretrained if training.trunk_lr < 1 else ()
 
         def step(pixels: tf.Tensor, faces: tf.Tensor) -> tf.Tensor:
             with tf.GradientTape() as tape:
                 value = of_rows(faces, network(pixels, training=True))
             gradients = tape.gradient(value, network.trainable_variables)
+            before = [tf.identity(weight) for weight in slower]
             optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+            for weight, old in zip(slower, before, strict=True):  # Adam's step is proportional to its rate
+                weight.assign(old + training.trunk_lr * (weight - old))
             done = tf.cast(optimizer.iterations, tf.float32)
             decay = tf.minimum(LONGEST_AVERAGE, (1 + done) / (10 + done))
             for mean, weight in zip(self.average.weights, network.weights, strict=True):
