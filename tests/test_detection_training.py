@@ -69,7 +69,7 @@ def trained(scenes, training: Training, key: str = "", stop_after: int | None = 
     return detector.network.get_weights(), rows
 
 
-SHORT = Training(lr=0.001, warm_up=1.0, weight_decay=0.01, epochs=3, patience=3, batch_size=2)
+SHORT = Training(lr=0.001, trunk_lr=1.0, warm_up=1.0, weight_decay=0.01, epochs=3, patience=3, batch_size=2)
 
 
 @pytest.mark.slow
@@ -108,6 +108,25 @@ def test_a_training_that_diverges_says_so(scenes):
 
 
 @pytest.mark.slow
+def test_a_pretrained_trunk_learns_at_its_fraction_of_the_rate(scenes):
+    prepare_tensorflow(7, 2)
+    batch = scenes[0], train.padded(scenes[1])
+    detector = detection.build("mobilenet_v2", 0.35, "synthetic", "input", 16, SIZE, 3, None)
+    first = detector.network.get_weights()
+    before = [weight.numpy() for weight in detector.network.trainable_variables]
+    steps = []
+    for trunk_lr in (1.0, 0.25):
+        detector.network.set_weights(first)
+        once = SHORT.model_copy(update={"epochs": 1, "trunk_lr": trunk_lr, "warm_up": 0.0, "weight_decay": 0.0})
+        fit(detector, lambda _: [batch], 1, lambda _: {"map50": 0.0}, once, Path("c.partial"), "")
+        steps.append([w.numpy() - old for w, old in zip(detector.network.trainable_variables, before, strict=True)])
+    trunk = [any(weight is other for other in detector.pretrained) for weight in detector.network.trainable_variables]
+    assert 0 < sum(trunk) < len(trunk)
+    for full, slow, pretrained in zip(*steps, trunk, strict=True):
+        np.testing.assert_allclose(slow, full * (0.25 if pretrained else 1.0), rtol=0.01, atol=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mobilenet_v2", "yolov4_tiny"])
 def test_four_scenes_are_learnt_by_heart(model, scenes):
     prepare_tensorflow(7, 2)
@@ -117,7 +136,7 @@ def test_four_scenes_are_learnt_by_heart(model, scenes):
     width, weights = (1.0, "none") if count else (0.35, "synthetic")
     detector = detection.build(model, width, weights, "input", 32, SIZE, 3, anchors)
     batch, epochs = (squares, train.padded(faces)), iter(range(100))
-    training = Training(lr=0.002, warm_up=0.2, weight_decay=0.0, epochs=5, patience=5, batch_size=4)
+    training = Training(lr=0.002, trunk_lr=1.0, warm_up=0.2, weight_decay=0.0, epochs=5, patience=5, batch_size=4)
     fit(detector, lambda _: [batch] * 50, 50, lambda _: {"map50": next(epochs)}, training, Path("c.partial"), "")
     found = boxes_of(detection.decoded(detector).predict_on_batch(squares), np.ones(len(squares)), SIZE, CLASSES, 0.3)
     truth = pd.concat(
