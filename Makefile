@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 # Columns left out for the width of a terminal: hashes of files, and what parameters or other scores show.
-NOT_COMPARED := Created|Executor|State|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|.*/.*|params.yaml
+NOT_COMPARED := Created|Executor|State|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|corruption_accuracy|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help repro detect keras preset verify test slow compare ui diff promote study pretrain bench lock audit

@@ -57,7 +57,7 @@ def write_shard(
     prepared = functools.partial(prepare, archives=archives, settings=settings, samples=samples)
     shape = (len(faces) * (1 + samples), settings.image_size, settings.image_size, 3)
     shards.fill(folder, split, shape, np.uint8, parallel.apply(prepared, faces, FACES_A_TASK, split, "faces"))
-    table = faces.loc[faces.index.repeat(1 + samples), ["dataset", "member", "label", "group"]]
+    table = faces.loc[faces.index.repeat(1 + samples)].drop(columns="split")
     shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + samples), len(faces))))
 
 

@@ -84,6 +84,27 @@ def score_tables(scores: pd.DataFrame, report: pd.DataFrame) -> str:
     return f"{overall}\n\n{classes}"
 
 
+def robustness(slices: pd.DataFrame, corruptions: pd.DataFrame) -> str:
+    """Accuracy by corruption and severity, and the slices with an interval below the rest."""
+    grid = corruptions.pivot_table("accuracy", "corruption", "severity", sort=False)
+    rows = [
+        [name.replace("_", " "), *(f"{value:.3f}" for value in row)]
+        for name, row in zip(grid.index, grid.to_numpy(), strict=True)
+    ]
+    below = [
+        f"- {row.test_set}, {row.attribute} {row.slice}: {with_interval(f'{row.accuracy:.4f}', row.low, row.high)} on "
+        f"{row.photos:,} faces, {row.rest:.4f} on the rest"
+        for row in slices[slices.below_rest == 1].itertuples()
+    ]
+    found = "Slices whose accuracy lies, with its whole interval, below that of the rest:\n\n" + "\n".join(below)
+    none = "No slice by size, aspect, brightness, sharpness or an attribute of the user's lies below the rest."
+    return (
+        f"{table(['corruption', *grid.columns], rows)}\n\nBy severity; 0 is the same {corruptions.photos.max():,} test "
+        "faces as they are. Patch, hand and scarf are drawn on unmasked faces alone.\n\n"
+        f"{found if below else none}"
+    )
+
+
 def decision_rule(rule: dict[str, Any]) -> str:
     """The decision rule, and how the probabilities were calibrated."""
     if rule["threshold"] is None:
@@ -173,6 +194,8 @@ def main(
     scores: Path,
     report: Path,
     predictions: Path,
+    slices: Path,
+    corruptions: Path,
     comparison: Path,
     issues: Path,
     card: Path,
@@ -211,6 +234,10 @@ The {INTERVAL}s are bootstrapped over groups of near-duplicates: they cover the 
 {decision_rule(read[decision])}
 
 {variants}
+
+## Slices and corruptions
+
+{robustness(read_csv(slices), read_csv(corruptions))}
 
 ## Datasets
 

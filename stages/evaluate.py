@@ -1,8 +1,10 @@
 """Evaluate the model on the test split and on the external test sets.
 
-Reads the trained part of the model, its labels and decision rule, the shards and the features; writes the headline
-metrics, all scores with their intervals, the classification report, every prediction, the curves of the test split as
-tables, and the figures.
+Reads the trained part of the model, its labels and decision rule, the shards, the features, the corrupted faces and the
+user's attributes of faces; writes the headline metrics, all scores with their intervals, the classification report, the
+accuracy by slice and by corruption, every prediction, the curves of the test split as tables, and the figures.
+
+Where labels were corrected, the scores are those of the corrected labels; `SPLIT_as_given` has those of the others.
 """
 
 import json
@@ -16,9 +18,12 @@ from facemask.core import cli, params
 from facemask.core.files import read_csv, replacing, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data import shards
+from facemask.data.corruptions import OCCLUSION
+from facemask.data.slices import attributes, read_attributes
 from facemask.engines import litert
-from facemask.evaluation import figures, metrics
+from facemask.evaluation import figures, metrics, slice_figures
 from facemask.evaluation.decision import decide
+from facemask.evaluation.slices import SLICE, by_corruption, by_slice, corruption_accuracy
 
 GRID_PHOTOS = 20
 
@@ -83,10 +88,14 @@ def main(
     decision: Path,
     pixels: Path,
     features: Path,
+    corrupted: Path,
+    user: Path,
     test: Path,
     external: Path,
     scores: Path,
     report: Path,
+    slices: Path,
+    corruptions: Path,
     predictions: Path,
     external_predictions: Path,
     confusion: Path,
@@ -100,15 +109,30 @@ def main(
     rule = json.loads(decision.read_text())
     trained_part = trained.read_bytes()
     inputs = pixels if settings.train_from == "input" else features
-    results, tables, curves = {}, {}, {}
+    results, given, tables, curves, parts = {}, {}, {}, {}, []
+    held_out = shards.held_out(pixels)
+    faces = pd.concat({split: shards.rows(pixels, split) for split in shards.names(pixels)})
+    of_user = read_attributes(user, faces[faces["copy"] == 0])
+
+    def predict(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n, classes), and the class by the decision rule (n,)."""
+        probabilities = np.concatenate(list(litert.run(trained_part, shards.array(folder, split), split)))
+        return probabilities, decide(probabilities, classes, rule["label"], rule["threshold"])
+
     with replacing(pictures) as partial:
         partial.mkdir()
-        for split in shards.held_out(pixels):
-            probabilities = np.concatenate(list(litert.run(trained_part, shards.array(inputs, split), split)))
-            predicted = decide(probabilities, classes, rule["label"], rule["threshold"])
-            rows, truth = shards.rows(pixels, split), shards.labels(pixels, split, classes)
+        for split in held_out:
+            probabilities, predicted = predict(inputs, split)
+            rows, truth = faces.loc[split], shards.labels(pixels, split, classes)
             results[split] = metrics.score(truth, probabilities, predicted, rows.group, classes, settings.seed)
+            if not rows.given.equals(rows.label):
+                labels_given = rows.given.map(classes.index).to_numpy()
+                given[f"{split}_as_given"] = metrics.score(
+                    labels_given, probabilities, predicted, rows.group, classes, settings.seed
+                )
             tables[split] = tabulate(rows, probabilities, predicted, classes)
+            measured = attributes(rows, shards.array(pixels, split)).join(of_user.loc[split])
+            parts.append(by_slice(tables[split], measured, settings.seed).assign(test_set=split))
             curves[split] = {
                 confusion: metrics.confusion_matrix(truth, predicted, classes),
                 roc: metrics.roc(truth, probabilities, classes),
@@ -117,11 +141,19 @@ def main(
             }
             draw_curves(results[split], list(curves[split].values()), split, partial)
             draw_photos(tables[split], shards.array(pixels, split), split, settings.seed, partial)
+            slice_figures.slices(parts[-1], split, partial / f"{split}_slices.png")
+        _, predicted = predict(corrupted, "test")
+        altered = shards.rows(corrupted, "test").assign(predicted=np.array(classes, object)[predicted])
+        by_kind = by_corruption(altered, list(OCCLUSION), rule["label"], settings.seed)
+        slice_figures.corruptions(by_kind, partial / "test_corruptions.png")
     of_test, of_external = headlines(results)
+    of_test["corruption_accuracy"] = corruption_accuracy(by_kind)
     write_json(test, of_test)
     write_json(external, of_external)
-    write_csv(scores, metrics.scores_table(results))
-    write_csv(report, metrics.class_table(results))
+    write_csv(scores, metrics.scores_table(results | given))
+    write_csv(report, metrics.class_table(results | given))
+    write_csv(slices, pd.concat(parts)[["test_set", *SLICE]])
+    write_csv(corruptions, by_kind)
     for file, table in curves["test"].items():
         write_csv(file, table)
     write_csv(predictions, tables.pop("test"))

@@ -44,6 +44,8 @@ def main(
     external: Path,
     scores: Path,
     report: Path,
+    slices: Path,
+    corruptions: Path,
     predictions: Path,
     external_predictions: Path,
     pictures: Path,
@@ -55,8 +57,8 @@ def main(
     record: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
-    files = [data, details, weights, tflite, history, curves, test, external, scores, report, predictions,
-             external_predictions, pictures, headlines, comparison, issues, sheet, card]  # fmt: skip
+    files = [data, details, weights, tflite, history, curves, test, external, scores, report, slices, corruptions,
+             predictions, external_predictions, pictures, headlines, comparison, issues, sheet, card]  # fmt: skip
     table, photos = read_csv(scores), read_csv(predictions)
     of_external = {f"balanced_accuracy_{name}": value for name, value in json.loads(external.read_text()).items()}
     doubtful = {"doubtful_labels": len(read_csv(issues))}

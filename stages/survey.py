@@ -31,7 +31,7 @@ from facemask.evaluation import figures
 PHOTOS_A_TASK = 64
 PHOTOS_AT_HAND = 4096  # in grey, for the pairs to come
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
-FACE = ["dataset", "member", "label", "group", "sha256", *Box._fields]
+FACE = ["dataset", "member", "label", "given", "group", "sha256", *Box._fields, "width", "height"]
 REJECT = ["dataset", "member", "kind", "reason"]
 
 
@@ -54,8 +54,8 @@ def examine(
     Returns
     -------
     (faces, rejects)
-        member, label, sha256, box and local features of a face; member, kind and reason of a reject. Every
-        member is in one of them.
+        member, label, sha256, box, width, height and local features of a face; member, kind and reason of a reject.
+        Every member is in one of them.
     """
     faces, rejects = [], []
     for member, annotation in photos:
@@ -86,7 +86,8 @@ def examine(
             else:
                 region = box and box.widened(survey.margin, image.width, image.height)
                 face = image.crop(region) if region else image
-                found = {"member": member, "label": label, "sha256": digest}
+                width, height = box.size if box else images.size(content)
+                found = {"member": member, "label": label, "sha256": digest, "width": width, "height": height}
                 faces.append(found | to_columns(region) | {"features": features.extract(features.grey(face))})
     return faces, rejects
 

@@ -9,7 +9,7 @@ import yaml
 from conftest import PIPELINE, ROOT, duplicate, shell
 
 HEADLINES = {
-    "accuracy", "balanced_accuracy", "f1", "roc_auc", "loss", "calibration_error",
+    "accuracy", "balanced_accuracy", "f1", "roc_auc", "loss", "calibration_error", "corruption_accuracy",
     "int8_accuracy", "int8_mb", "faces", "groups", "rejects",
 }  # fmt: skip
 CHARTS = [next(iter(plot)) for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]]

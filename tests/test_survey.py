@@ -91,8 +91,8 @@ def test_a_face_has_its_label_its_place_the_hash_of_its_file_and_the_features_of
     faces, rejects = examined([("a.png", image), ("a.xml", marked(*boxes))], survey__margin=0.1)
     assert faces.drop(columns="features").to_dict("records") == [
         {"dataset": "photos", "member": "a.png", "label": "with_mask", "sha256": hashlib.sha256(image).hexdigest(),
-         "left": left, "top": top, "right": right, "bottom": bottom}
-        for left, top, right, bottom in [(2, 2, 98, 98), (102, 14, 198, 86)]
+         "left": left, "top": top, "right": right, "bottom": bottom, "width": width, "height": height}
+        for left, top, right, bottom, width, height in [(2, 2, 98, 98, 80, 80), (102, 14, 198, 86, 80, 60)]
     ]  # fmt: skip
     for face in faces.itertuples():
         alone = scene(3).crop((face.left, face.top, face.right, face.bottom))

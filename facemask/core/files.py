@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 DECIMALS = 6
 # Columns that are text in every table, even if they look like numbers: a class may be called 0, None or 1e5.
 TEXT = (
-    "dataset", "member", "label", "group", "sha256", "split", "predicted", "kind", "reason",
-    "test_set", "score", "class", "variant", "step", "left_dataset", "left_member", "right_dataset", "right_member",
+    "dataset", "member", "label", "given", "group", "sha256", "split", "predicted", "kind", "reason",
+    "test_set", "score", "class", "attribute", "slice", "corruption", "variant",
+    "step", "left_dataset", "left_member", "right_dataset", "right_member",
 )  # fmt: skip
 NULLABLE = ("low", "high", "roc_auc", "average_precision")  # numbers that are missing in some rows
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)

@@ -15,9 +15,14 @@ class Box(NamedTuple):
     bottom: int
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        return self.right - self.left, self.bottom - self.top
+
+    @property
     def shorter_side(self) -> int:
         """The smaller of width and height, in pixels."""
-        return min(self.right - self.left, self.bottom - self.top)
+        return min(self.size)
 
     def within(self, width: int, height: int) -> "Box":
         """The box clipped to a photo of width x height."""

@@ -53,7 +53,9 @@ def read_corrections(file: Path, aliases: dict[str, str]) -> Corrections:
 
 
 def correct(faces: pd.DataFrame, corrections: Corrections, file: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Faces with their labels corrected, and those to drop; every copy of a photo is corrected.
+    """Faces with their labels corrected, the column `given` as they were, and those to drop.
+
+    Every copy of a photo is corrected.
 
     Raises
     ------
@@ -67,6 +69,6 @@ def correct(faces: pd.DataFrame, corrections: Corrections, file: Path) -> tuple[
             "anew from metrics/label_issues.csv"
         )
     labels = [corrections.get(key, (0, label))[1] for key, label in zip(keys, faces.label, strict=True)]
-    corrected = faces.assign(label=labels)
+    corrected = faces.assign(label=labels, given=faces.label)
     dropped = corrected.label.isna()
     return corrected[~dropped], faces[dropped]

@@ -74,6 +74,13 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
         raise ImageError(f"cannot be decoded: {error}") from None
 
 
+def size(content: bytes) -> tuple[int, int]:
+    """Width and height of an upright photo that `decode` can read, in pixels; only its header is read."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        lying = (orientation(image) or 1) >= 5
+        return image.size[::-1] if lying else image.size
+
+
 def orientation(image: Image.Image) -> int | None:
     """The EXIF orientation of a photo; no other tag is read, since any of them may be malformed."""
     try:

@@ -62,7 +62,7 @@ def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
 
 
 def rows(folder: Path, split: str) -> pd.DataFrame:
-    """A split's table: dataset, member, label, group, copy (0 for the face itself, else the augmented sample)."""
+    """A split's table: the columns of the manifest, and copy (0 for the face itself, else the augmented sample)."""
     return read_csv(folder / f"{split}.csv")
 
 

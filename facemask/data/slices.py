@@ -1,0 +1,65 @@
+"""Attributes of faces, to score a classifier on slices of a test set: measured, and from a table of the user's."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from facemask.core.errors import UserError
+from facemask.data.corrections import KEY
+from facemask.data.quality import measure
+
+
+def attributes(rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
+    """What each face is like.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of a shard.
+    pixels : ndarray (n, size, size, 3), uint8
+        The same faces, squares of one size.
+
+    Returns
+    -------
+    DataFrame
+        With the index of rows: size, the shorter side in pixels of the photo; aspect, width by height; brightness and
+        sharpness of the square, as `quality.measure`; and dataset, if there are several.
+    """
+    quality = pd.DataFrame([measure(square) for square in pixels], index=rows.index)
+    shape = {"size": rows[["width", "height"]].min(axis=1), "aspect": rows.width / rows.height}
+    several = rows[["dataset"] if len(rows.dataset.unique()) > 1 else []]
+    return pd.concat([pd.DataFrame(shape), quality, several], axis=1)
+
+
+def read_attributes(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The user's attributes of faces, as text; empty where the table does not name a face.
+
+    Parameters
+    ----------
+    file : Path
+        A table with the columns of `KEY`, by which faces are found, and others: attributes.
+    rows : DataFrame
+        Of all shards.
+
+    Returns
+    -------
+    DataFrame
+        With the index of rows.
+
+    Raises
+    ------
+    UserError
+        If the table lacks a column of `KEY`, names a face twice, or one that is in no shard.
+    """
+    table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")  # noqa: TID251
+    if missing := [name for name in KEY if name not in table]:
+        raise UserError(f"{file} has no column {missing[0]}; it needs {', '.join(KEY)}, and a column an attribute")
+    keys = pd.MultiIndex.from_frame(table[KEY])
+    known = pd.MultiIndex.from_frame(rows[KEY].astype(str))
+    for wrong, reason in ((keys.duplicated(), "an earlier line names this face"),
+                          (~keys.isin(known), "no face has this sha256 and this box")):  # fmt: skip
+        if wrong.any():
+            raise UserError(f"{file}, line {wrong.argmax() + 2}: {reason}; take the line out")
+    found = table.drop(columns=KEY).set_axis(keys, axis=0).reindex(known, fill_value="")
+    return found.set_axis(rows.index, axis=0)
