@@ -2,20 +2,22 @@
 
 Reads the classifier in .tflite, its labels and decision rule, the shards and the test predictions; writes a .tflite a
 variant, each from uint8 RGB pixels to probabilities and with its labels inside, beside them the labels, the decision
-rule and how faces are cropped, and a comparison. Fails if a variant loses more accuracy than
-`export.max_accuracy_drop`.
+rule, how faces are cropped and what the test faces are like, for `facemask drift`; and a comparison. Fails if a
+variant loses more accuracy than `export.max_accuracy_drop`.
 """
 
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.files import read_csv, replacing, write_csv, write_json
 from facemask.core.params import Count, Extent, Section, Seed
 from facemask.data import shards
 from facemask.data.faces import Survey
+from facemask.data.quality import REMEMBERED, measure
 from facemask.engines import litert
 from facemask.engines.variants import calibration, export
 from facemask.evaluation import gate
@@ -51,6 +53,14 @@ def compare(
     }
 
 
+def reference(rows: pd.DataFrame, photos: np.ndarray, evaluated: pd.DataFrame) -> pd.DataFrame:
+    """What the test faces are like, and what the evaluated model says of each: the columns `REMEMBERED`."""
+    quality = pd.DataFrame([measure(photo) for photo in photos]).round(2)
+    size = rows[["width", "height"]].min(axis=1)
+    found = evaluated[["confidence", "predicted"]].round(4).set_axis(["confidence", "label"], axis=1)
+    return pd.concat([size.rename("size"), quality, found], axis=1)[list(REMEMBERED)]
+
+
 def main(
     classifier: Path,
     labels: Path,
@@ -79,6 +89,7 @@ def main(
         (partial / labels.name).write_bytes(labels.read_bytes())
         (partial / decision.name).write_bytes(decision.read_bytes())
         write_json(partial / "faces.json", {"margin": settings.survey.margin, "min_size": settings.survey.min_size})
+        write_csv(partial / "reference.csv", reference(shards.rows(pixels, "test"), photos, evaluated))
         files = {litert.LABELS: labels.read_bytes()}
         variants, latencies = export(classifier.read_bytes(), sample, partial, files, photos, evaluate)
         gate.check_export(variants, "accuracy", settings.export.max_accuracy_drop)

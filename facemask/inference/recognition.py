@@ -1,7 +1,7 @@
 """Recognition in two phases: detect the faces in a photo, then classify each."""
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from PIL import Image
 
 from facemask.data.boxes import Box
 from facemask.data.images import resize
+from facemask.data.quality import Quality, measure
 from facemask.inference.classifier import Classifier
 from facemask.inference.detectors import Detector, Face
 from facemask.inference.stopwatch import Stopwatch
@@ -21,6 +22,7 @@ class LabelledFace(NamedTuple):
     score: float
     label: str | None = None
     probabilities: dict[str, float] = {}  # noqa: RUF012 (never changed)
+    quality: Quality | None = None  # of the square that a classifier saw
 
     @property
     def probability(self) -> float | None:
@@ -57,7 +59,7 @@ def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, min_
     probabilities = classifier.probabilities(crops)
     labels = [classifier.classes[index] for index in classifier.decide(probabilities)]
     rows = [dict(zip(classifier.classes, row, strict=True)) for row in probabilities.tolist()]
-    results = dict(zip(regions, zip(labels, rows, strict=True), strict=True))
+    results = dict(zip(regions, zip(labels, rows, map(measure, crops), strict=True), strict=True))
     return [LabelledFace(face.box or whole, face.score, *results.get(face, ())) for face in faces]
 
 
@@ -74,10 +76,17 @@ class Recognizer:
     """A pool of detectors and classifiers for as many threads; further threads wait.
 
     So the number of pairs bounds the memory of a server or a thread pool. `min_size`, in pixels, is by default the
-    classifier's. A detector that labels faces itself is its own classifier.
+    classifier's. A detector that labels faces itself is its own classifier. The log is called with the faces of every
+    photo.
     """
 
-    def __init__(self, pairs: Sequence[tuple[Detector, Classifier]], min_size: int | None = None):
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Detector, Classifier]],
+        min_size: int | None = None,
+        log: Callable[[list[LabelledFace]], None] | None = None,
+    ):
+        self._log = log
         self.classifier = pairs[0][1]
         self.min_size = self.classifier.min_size if min_size is None else min_size
         self.stopwatch = Stopwatch()
@@ -94,6 +103,9 @@ class Recognizer:
             if classifier is detect:
                 return labelled(faces, classifier.classes, self.min_size)
             with self.stopwatch("classify"):
-                return classify(pixels, faces, classifier, self.min_size)
+                found = classify(pixels, faces, classifier, self.min_size)
         finally:
             self._idle.put(pair)
+        if self._log:
+            self._log(found)
+        return found

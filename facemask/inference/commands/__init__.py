@@ -1,4 +1,4 @@
-"""The console script `facemask`: a module a command, each with `DETECTOR_SIZES`, `arguments` and `main`."""
+"""The console script `facemask`: a module a command, each with `arguments` and `main`."""
 
 import argparse
 import importlib
@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "label the faces in photos, folders and zips",
     "watch": "label the faces in a video, a camera or a stream",
     "serve": "serve a local page that labels photos and the webcam",
+    "drift": "compare a log of labelled faces with the faces that the model was tested on",
 }
 
 
@@ -33,7 +34,6 @@ def main() -> None:
         if name == named:  # importing the others takes time
             module = importlib.import_module(f"facemask.inference.commands.{name}")
             command.description = module.__doc__
-            common_arguments(command, module.DETECTOR_SIZES)
             module.arguments(command)
             command.set_defaults(run=module.main)
     args = parser.parse_args()
@@ -50,16 +50,22 @@ def main() -> None:
         sys.exit(f"facemask {named}: {cli.reason(error)}")
 
 
-def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) -> None:
-    """Arguments of all commands: model and detector."""
+def model_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument that names the model."""
     from facemask.inference.classifier import DEFAULT_FOLDER
-    from facemask.inference.detectors import DETECTORS
 
-    model = parser.add_argument_group("model")
-    model.add_argument(
+    parser.add_argument(
         "--model", type=Path, default=DEFAULT_FOLDER, metavar="PATH",
         help="the folder that `dvc repro export` writes, or one .tflite file in it (%(default)s; of a folder, int8)",
     )  # fmt: skip
+
+
+def recognition_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) -> None:
+    """Arguments of the commands that label faces: model, detector and log."""
+    from facemask.inference.detectors import DETECTORS
+
+    model = parser.add_argument_group("model")
+    model_argument(model)
     model.add_argument(
         "--detector", choices=DETECTORS, default="yunet",
         help="the face detector; none: every photo is a cropped face; mask-detector: that of `make detect`, "
@@ -77,6 +83,10 @@ def common_arguments(parser: argparse.ArgumentParser, default_sizes: list[int]) 
         "--min-size", type=int, metavar="PIXELS",
         help="faces with a smaller side are detected but not labelled (as in faces.json: the pipeline left them out)",
     )  # fmt: skip
+    model.add_argument(
+        "--log", type=Path, metavar="FILE",
+        help="append a line a labelled face to this CSV, without its picture, for `facemask drift`",
+    )  # fmt: skip
 
 
 def sizes(text: str) -> list[int]:
@@ -93,8 +103,11 @@ def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
 
     from facemask.inference.classifier import Classifier
     from facemask.inference.detectors import DETECTORS, LABELLING, WeightsError
+    from facemask.inference.log import Log
     from facemask.inference.recognition import Recognizer
 
+    if args.log and args.detector in LABELLING:
+        raise UserError(f"--log is of what a classifier sees, and --detector {args.detector} needs none; leave one out")
     cv2.setNumThreads(1)  # photos are processed in parallel
     classifiers = [] if args.detector in LABELLING else [Classifier(args.model) for _ in range(workers)]
     try:
@@ -103,4 +116,5 @@ def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
         raise UserError(
             f"{error}; name the weights: --detector-weights FILE, or classify whole photos: --detector none"
         ) from None
-    return Recognizer(list(zip(detectors, classifiers or detectors, strict=True)), args.min_size)
+    pairs = list(zip(detectors, classifiers or detectors, strict=True))
+    return Recognizer(pairs, args.min_size, Log(args.log) if args.log else None)

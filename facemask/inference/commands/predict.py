@@ -29,7 +29,7 @@ from facemask.core.errors import UserError
 from facemask.core.parallel import cores, in_order
 from facemask.data.archive import MAX_PHOTO_BYTES, Archive
 from facemask.data.images import SUFFIXES, ImageError, decode
-from facemask.inference.commands import recognizer
+from facemask.inference.commands import recognition_arguments, recognizer
 from facemask.inference.recognition import LabelledFace, Recognizer
 
 DETECTOR_SIZES = [320, 640]
@@ -37,6 +37,7 @@ DETECTOR_SIZES = [320, 640]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    recognition_arguments(parser, DETECTOR_SIZES)
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="a photo, a folder (with its subfolders), a zip, or a quoted pattern"
     )

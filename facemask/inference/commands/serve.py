@@ -21,7 +21,7 @@ from pathlib import Path
 from facemask.core.errors import UserError
 from facemask.core.parallel import cores
 from facemask.inference.classifier import DEFAULT_FOLDER
-from facemask.inference.commands import recognizer
+from facemask.inference.commands import recognition_arguments, recognizer
 
 CARD = Path("metrics/model_card.md")
 DETECTOR_SIZES = [320, 640]
@@ -29,6 +29,7 @@ DETECTOR_SIZES = [320, 640]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    recognition_arguments(parser, DETECTOR_SIZES)
     parser.add_argument("--port", type=int, default=8000, help="0: any free port (%(default)s)")
     parser.add_argument(
         "--card", type=Path, metavar="FILE", help=f"the model card to show (with the default model, {CARD})"

@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from facemask.core.errors import UserError
 from facemask.core.parallel import cores
-from facemask.inference.commands import recognizer
+from facemask.inference.commands import recognition_arguments, recognizer
 from facemask.inference.drawing import draw
 from facemask.inference.recognition import LabelledFace
 from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Track, Tracker
@@ -48,6 +48,7 @@ PHASES = ("read", "detect", "classify", "draw and write")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    recognition_arguments(parser, DETECTOR_SIZES)
     parser.add_argument("source", help="a video file, the number of a camera, or an address (rtsp://, http://)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
     parser.add_argument("--window", action="store_true", help="show the annotated video")
