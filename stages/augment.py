@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from facemask.core import cli, parallel, params
+from facemask.core.errors import UserError
 from facemask.core.files import read_csv, replacing
 from facemask.core.params import Section, Seed, Side
 from facemask.data import images, shards
 from facemask.data.archive import Archive, by_dataset
-from facemask.data.augmentation import Augment, alter
+from facemask.data.augmentation import Augment, alter, occlude
 from facemask.data.boxes import from_columns
 from facemask.evaluation import figures
 
@@ -44,8 +45,10 @@ def prepare(faces: pd.DataFrame, archives: dict[str, Archive], settings: Setting
     for face in faces.itertuples():
         content = archives[face.dataset].read(face.member)
         original = images.cut_out(content, from_columns(face), settings.image_size)
-        numbers = range(1, 1 + samples)
-        pixels += [original, *(alter(original, settings.augment, generator(settings.seed, face, n)) for n in numbers)]
+        pixels.append(original)
+        for number in range(1, 1 + samples):
+            rng = generator(settings.seed, face, number)
+            pixels.append(alter(occlude(original, face.label, settings.augment, rng), settings.augment, rng))
     return np.stack(pixels)
 
 
@@ -73,6 +76,9 @@ def draw_sheet(archives: dict[str, Archive], faces: pd.DataFrame, settings: Sett
 def main(raw: Path, manifest: Path, pixels: Path, sheet: Path) -> str:
     settings = params.load(Settings)
     faces = read_csv(manifest)
+    if settings.augment.occlude and settings.augment.unmasked not in set(faces.label):
+        known = ", ".join(sorted(set(faces.label)))
+        raise UserError(f"augment.unmasked: no face is {settings.augment.unmasked}; the classes are {known}")
     cv2.setNumThreads(1)
     with by_dataset(raw) as archives:
         with replacing(pixels) as partial:

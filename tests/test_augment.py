@@ -11,7 +11,8 @@ from conftest import SURVEY, load_params, stage, write_params
 from facemask.core.params import Section
 from facemask.data import shards
 from facemask.data.archive import write_archive
-from facemask.data.augmentation import Augment, alter
+from facemask.data.augmentation import Augment, alter, occlude
+from facemask.data.occluders import HARD_NEGATIVES
 from facemask.data.sources import synthetic
 from stages.augment import generator
 
@@ -126,3 +127,39 @@ def test_random_erasing_fills_one_rectangle_with_one_colour(settings):
         hidden = sample[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert len(np.unique(hidden.reshape(-1, 3), axis=0)) == 1
         assert 0.03 < hidden.shape[0] * hidden.shape[1] / 100**2 < 0.25
+
+
+@pytest.mark.parametrize("draw", HARD_NEGATIVES, ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("size", [32, 224])
+def test_a_hard_negative_is_drawn_on_the_lower_face_and_each_differs(draw, size):
+    grey = np.full((size, size, 3), 128, np.uint8)
+    drawn = [draw(grey, np.random.default_rng(n)) for n in range(20)]
+    for pixels in drawn:
+        assert (pixels.shape, pixels.dtype) == (grey.shape, np.uint8)
+        changed = (pixels != grey).any(axis=2)
+        assert not changed[: size // 4].any()
+        assert 0.02 < changed.mean() < 0.45
+    assert len({pixels.tobytes() for pixels in drawn}) == 20
+    assert (grey == 128).all()
+    np.testing.assert_array_equal(draw(grey, np.random.default_rng(3)), drawn[3])
+
+
+def test_unmasked_faces_alone_become_hard_negatives_as_often_as_told(settings):
+    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+    def changed(label: str, probability: float) -> int:
+        augment = settings.augment.model_copy(update={"occlude": probability, "unmasked": "bare"})
+        return sum((occlude(photo, label, augment, np.random.default_rng(n)) != photo).any() for n in range(400))
+
+    assert changed("masked", 1.0) == changed("bare", 0.0) == 0
+    assert changed("bare", 1.0) == 400
+    assert 70 < changed("bare", 0.25) < 130
+
+
+def test_hard_negatives_of_a_class_that_no_face_has_are_one_clear_line():
+    prepare(augment__occlude=0.5, augment__unmasked="bare")
+    done = stage("augment", "raw=raw", "manifest=manifest.csv", "pixels=shards", "sheet=sheet.png")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "augment: augment.unmasked: no face is bare; the classes are incorrect_mask, with_mask, without_mask"
+    )

@@ -1,4 +1,4 @@
-"""Data augmentation: geometric and colour transforms, and degradation."""
+"""Data augmentation: hard negatives, geometric and colour transforms, and degradation."""
 
 import math
 from typing import Annotated
@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from facemask.core.params import Degrees, Extent, Probability, Section
+from facemask.data.occluders import hard_negative
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 LEAST_RESOLUTION = 0.1
@@ -32,6 +33,14 @@ class Augment(Section):
     low_resolution: Probability
     jpeg: Probability
     erase: Probability
+    occlude: Probability
+    unmasked: str
+
+
+def occlude(pixels: np.ndarray, label: str, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """A photo of a face, or, with a probability and if it is of the unmasked class, a hard negative made of it."""
+    covered = label == augment.unmasked and augment.occlude and rng.random() < augment.occlude
+    return hard_negative(pixels, rng) if covered else pixels
 
 
 def alter(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
