@@ -1,8 +1,9 @@
-"""Audit the labels: which faces are probably labelled wrongly.
+"""Audit labels and sources: which faces are probably labelled wrongly, and whether datasets can be told apart.
 
-Reads the manifest, the compared pairs, the shards and the features; writes a row a doubtful face, and a sheet of the
-most doubtful ones. A face is doubtful where a logistic regression on the features of all other groups says another
-class (confident learning), or where a near-duplicate has another label. With `train_from: input` there are no features.
+Reads the manifest, the compared pairs, the shards and the features; writes a row a doubtful face, a sheet of the most
+doubtful ones, and how well a logistic regression knows the dataset of a face. A face is doubtful where a logistic
+regression on the features of all other groups says another class (confident learning), or where a near-duplicate has
+another label. With `train_from: input` there are no features.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from facemask.core import cli, params
-from facemask.core.files import read_csv, write_csv
+from facemask.core.files import read_csv, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data import shards
 from facemask.data.boxes import Box
@@ -79,6 +80,17 @@ def find(faces: pd.DataFrame, vectors: np.ndarray, pairs: pd.DataFrame, folds: i
     return table[table.reason != ""].sort_values(["probability", "sha256"], kind="stable")
 
 
+def told_apart(faces: pd.DataFrame, vectors: np.ndarray, folds: int, seed: int) -> float | None:
+    """The balanced accuracy with which a logistic regression on the features of other groups knows the dataset."""
+    from sklearn.metrics import balanced_accuracy_score
+
+    codes = pd.Categorical(faces.dataset).codes.astype(int)
+    if not codes.any():
+        return None
+    probabilities = out_of_fold(vectors, codes, faces.group.to_numpy(), folds, seed)
+    return round(float(balanced_accuracy_score(codes, probabilities.argmax(axis=1))), 4)
+
+
 def draw(doubtful: pd.DataFrame, pixels: Path, sheet: Path) -> None:
     """The most doubtful faces with their labels and the suggested ones."""
     arrays = {split: shards.array(pixels, split) for split in doubtful.split.unique()}
@@ -96,13 +108,15 @@ def draw(doubtful: pd.DataFrame, pixels: Path, sheet: Path) -> None:
     figures.save(figure, sheet)
 
 
-def main(manifest: Path, pairs: Path, pixels: Path, features: Path, issues: Path, sheet: Path) -> str:
+def main(manifest: Path, pairs: Path, pixels: Path, features: Path, issues: Path, sources: Path, sheet: Path) -> str:
     settings = params.load(Settings)
-    faces, doubtful = read_csv(manifest), pd.DataFrame(columns=[*ISSUE, "row"])
+    faces, doubtful, apart = read_csv(manifest), pd.DataFrame(columns=[*ISSUE, "row"]), None
     if settings.train_from != "input":
         table, vectors = collect(faces, pixels, features)
         doubtful = find(table, vectors, read_csv(pairs), settings.audit.folds, settings.seed)
+        apart = told_apart(table, vectors, settings.audit.folds, settings.seed)
     write_csv(issues, doubtful[ISSUE])
+    write_json(sources, {"told_apart": apart})
     draw(doubtful, pixels, sheet)
     if settings.train_from == "input":
         return "not audited: with train_from: input there are no features"

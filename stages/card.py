@@ -1,4 +1,4 @@
-"""Write the model card: what the model is, what it was trained on, how good it is and where it fails.
+"""Write the model card, what the model is, how good it is and where it fails, and the card of its datasets.
 
 Reads outputs of the other stages; writes Markdown, after M. Mitchell et al., "Model cards for model reporting",
 FAT* 2019. Every figure in it is read from a file.
@@ -19,6 +19,7 @@ from facemask.core.files import read_csv, write_text
 from facemask.core.params import Float, Section, Side
 from facemask.data.faces import Survey
 from facemask.data.splits import Split
+from facemask.evaluation import dataset_card
 from facemask.evaluation.markdown import table, with_interval
 from facemask.evaluation.metrics import INTERVAL, SCORES
 
@@ -119,63 +120,6 @@ def decision_rule(rule: dict[str, Any]) -> str:
     return f"{label} Temperature scaling: the logits were divided by {rule['temperature']:.3f}, fitted on validation."
 
 
-def dataset_row(name: str, record: dict[str, Any]) -> list[str]:
-    """A dataset's row of the table: where it is from."""
-    return [
-        name,
-        record["source"],
-        record["name"] + (f", version {record['version']}" if record["version"] else ""),
-        record["licence"] or "not stated",
-        f"{record['files']:,}",
-        f"`{record['sha256'][:16]}`",
-    ]
-
-
-def data_summary(data: dict[str, Any], method: str) -> str:
-    """Faces by split and class, and what was done about near-duplicates."""
-    labels = sorted({label for counts in data["faces"].values() for label in counts})
-    faces = table(
-        ["split", *labels],
-        [[split, *(counts.get(label, 0) for label in labels)] for split, counts in data["faces"].items()],
-    )
-    rejects = ", ".join(f"{count:,} {kind}" for kind, count in data["rejects"].items()) or "none"
-    near = data["near_duplicates"]
-    pairs = ", ".join(f"{count:,} {kind}" for kind, count in near["pairs"].items()) or "none"
-    divided = "As the archive splits them," if method == "given" else "Split one by one,"
-    lines = [
-        f"{data['photos']:,} photos are {data['groups']:,} groups of near-duplicates or of one scene; "
-        f"{data['groups_across_labels']:,} groups hold more than one label.",
-        f"{near['compared']:,} candidate pairs were compared. Near-duplicates: {pairs}.",
-        f"{divided} {near['across_splits']['ungrouped']:,} faces would have had a near-duplicate that was found, or "
-        f"another face of their scene, in a later split; {near['across_splits']['grouped']:,} have.",
-        f"Not used: {rejects}.",
-    ]
-    if left := near["remaining"]:
-        lines.append(
-            f"What was not found: of a random sample of {left['sampled']:,} photos, {left['found']:,} have a "
-            f"near-duplicate outside their group under looser limits, which pass different photos too: "
-            f"{left['low']:.2%} to {left['high']:.2%} of all ({INTERVAL}), or at most "
-            f"{left['test_photos_at_most']:g} of the test photos."
-        )
-    else:
-        lines.append("Only identical files were looked for; how many near-duplicates are left was not estimated.")
-    for name, count in near["left_out"].items():
-        if count:
-            lines.append(f"{count:,} faces of {name} are left out: near-duplicates of faces in another split.")
-    return faces + "\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def doubtful_labels(issues: pd.DataFrame) -> str:
-    """How many labels are doubtful, by split."""
-    if issues.empty:
-        return "- No label is doubtful."
-    counts = ", ".join(f"{count:,} of {split}" for split, count in issues.split.value_counts().items())
-    return (
-        f"- {len(issues):,} labels are doubtful ({counts}): a model fitted on the other groups predicts another class, "
-        "or a near-duplicate has another label. They were used as they are."
-    )
-
-
 def confident_errors(predictions: pd.DataFrame) -> str:
     """The errors on the test split with the highest confidence."""
     wrong = predictions[predictions.label != predictions.predicted]
@@ -189,6 +133,7 @@ def confident_errors(predictions: pd.DataFrame) -> str:
 def main(
     parameters: Path,
     raw: Path,
+    manifest: Path,
     data: Path,
     decision: Path,
     scores: Path,
@@ -198,10 +143,13 @@ def main(
     corruptions: Path,
     comparison: Path,
     issues: Path,
+    sources: Path,
     card: Path,
+    datasheet: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
-    read = {path: json.loads(path.read_text()) for path in (data, decision)}
+    read = {path: json.loads(path.read_text()) for path in (data, decision, sources)}
+    faces, doubtful = read_csv(manifest), None if settings.train_from == "input" else read_csv(issues)
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
         ["file", "test accuracy", "same class as evaluated", "MB"],
@@ -210,10 +158,10 @@ def main(
             for one in read_csv(comparison).itertuples()
         ],
     )
-    if settings.train_from == "input":
-        labels = "- The labels were not audited: nothing was frozen."
-    else:
-        labels = doubtful_labels(read_csv(issues))
+    write_text(
+        datasheet,
+        dataset_card.write(records, faces, read[data], doubtful, read[sources]["told_apart"], settings.split.method),
+    )
     versions = [
         ("Python", ".".join(platform.python_version_tuple()[:2])),
         *((name, version(name)) for name in PACKAGES),
@@ -241,10 +189,9 @@ The {INTERVAL}s are bootstrapped over groups of near-duplicates: they cover the 
 
 ## Datasets
 
-{table(["", "source", "name", "licence", "files", "fingerprint"], (dataset_row(*item) for item in records.items()))}
+{dataset_card.faces_by(faces, "split")}
 
-{data_summary(read[data], settings.split.method)}
-{labels}
+From {", ".join(records)}. Origin, licences, near-duplicates and doubtful labels: [dataset card]({datasheet.name}).
 
 ## Most confident errors
 

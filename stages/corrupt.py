@@ -34,7 +34,7 @@ def main(pixels: Path, backbone: Path, corrupted: Path) -> str:
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[: settings.robustness.photos])
     pairs = [("", 0), *((kind, severity) for kind in KINDS for severity in SEVERITIES)]
     squares = np.empty((len(pairs), len(chosen), *faces.shape[1:]), np.uint8)
-    for number, (kind, severity) in counted(enumerate(pairs), "corrupt", len(pairs), "corruptions"):
+    for number, (kind, severity) in counted(enumerate(pairs), "draw", len(pairs), "corruptions"):
         for square, row in zip(squares[number], chosen, strict=True):
             rng = np.random.default_rng([settings.seed, number, row])
             square[...] = corrupt(np.asarray(faces[row]), kind, severity, rng) if severity else faces[row]

@@ -54,11 +54,13 @@ def main(
     issues: Path,
     sheet: Path,
     card: Path,
+    datasheet: Path,
     record: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
     files = [data, details, weights, tflite, history, curves, test, external, scores, report, slices, corruptions,
-             predictions, external_predictions, pictures, headlines, comparison, issues, sheet, card]  # fmt: skip
+             predictions, external_predictions, pictures, headlines, comparison, issues, sheet, card,
+             datasheet]  # fmt: skip
     table, photos = read_csv(scores), read_csv(predictions)
     of_external = {f"balanced_accuracy_{name}": value for name, value in json.loads(external.read_text()).items()}
     doubtful = {"doubtful_labels": len(read_csv(issues))}

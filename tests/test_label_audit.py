@@ -1,6 +1,7 @@
 """Doubtful labels are found, and corrections are applied by content."""
 
 import io
+import json
 import random
 from pathlib import Path
 
@@ -93,7 +94,6 @@ def test_the_audit_of_the_pipeline_lists_faces_of_the_manifest(reproduced):
     assert len(joined) == len(issues) > 0  # of the tiny network's random weights
     assert (joined.label_x == joined.label_y).all()
     assert (joined.split_x == joined.split_y).all()
-    assert f"- {len(issues):,} labels are doubtful (" in (reproduced / "metrics/model_card.md").read_text()
 
 
 def test_a_network_of_which_nothing_is_frozen_is_not_audited(copy):
@@ -102,6 +102,16 @@ def test_a_network_of_which_nothing_is_frozen_is_not_audited(copy):
     assert done.returncode == 0, done.stderr
     assert "not audited: with train_from: input there are no features" in done.stdout
     assert pd.read_csv(copy / "metrics/label_issues.csv").empty
+    assert json.loads((copy / "metrics/sources.json").read_text()) == {"told_apart": None}
+
+
+def test_sources_that_look_different_are_told_apart_and_others_are_not(faces):
+    table, vectors = faces
+    half = np.arange(200) // 2 % 2
+    two = table.assign(dataset=np.array(["one", "other"])[half])
+    assert 0.35 < audit.told_apart(two, vectors, 5, 7) < 0.65
+    assert audit.told_apart(two, vectors + 6 * half[:, None] * (np.arange(8) == 0), 5, 7) > 0.95
+    assert audit.told_apart(table, vectors, 5, 7) is None
 
 
 # --- corrections

@@ -196,33 +196,51 @@ def test_the_model_card_agrees_with_the_other_files(reproduced):
     card = (reproduced / "metrics/model_card.md").read_text()
     accuracy = pd.read_csv(reproduced / "metrics/scores.csv").iloc[0]
     assert list(accuracy[["test_set", "score"]]) == ["test", "accuracy"]
-    source = json.loads((reproduced / "data/raw/synthetic.json").read_text())
     assert f"| accuracy | {accuracy.value:.4f} ({accuracy.low:.4f} to {accuracy.high:.4f}) |" in card
-    assert f"| synthetic | synthetic | faces drawn by facemask | MIT | 60 | `{source['sha256'][:16]}` |" in card
     for sentence in (
-        "scenes.zip",
+        "From scenes, synthetic.",
         "The predicted class is the argmax of the probabilities.",
         "int8.tflite",
         "## Limits",
         "train_from: head",
     ):
         assert sentence in card
+    assert "None" not in card.split("```yaml")[0]
+
+
+def test_the_dataset_card_agrees_with_the_other_files(reproduced):
+    card = (reproduced / "metrics/dataset_card.md").read_text()
+    source = json.loads((reproduced / "data/raw/synthetic.json").read_text())
+    assert f"| synthetic | synthetic | faces drawn by facemask | MIT | 60 | `{source['sha256'][:16]}` |" in card
+    assert "scenes.zip" in card
+    manifest = pd.read_csv(reproduced / "data/manifest.csv")
+    of_scenes = manifest[manifest.dataset == "scenes"]
+    counts = of_scenes.label.value_counts().sort_index()
+    assert f"| scenes | {' | '.join(str(counts.get(name, 0)) for name in sorted(manifest.label.unique()))} |" in card
+    side = np.minimum(of_scenes.width, of_scenes.height)
+    assert f"| scenes | {side.min()} |" in card
+    assert f" | {side.max()} |" in card
+    issues = pd.read_csv(reproduced / "metrics/label_issues.csv")
+    found = (issues.dataset == "synthetic").sum()
+    assert f"| synthetic | 60 | {found} | {found / 60:.2%} |" in card
+    apart = json.loads((reproduced / "metrics/sources.json").read_text())["told_apart"]
+    assert f"tells the datasets apart with a balanced accuracy of {apart:.4f} (0.5000 by chance)" in card
     near = json.loads((reproduced / "metrics/data_details.json").read_text())["near_duplicates"]
     left = near["remaining"]
     assert f"- {near['compared']:,} candidate pairs were compared. Near-duplicates: " in card
     assert f"- What was not found: of a random sample of {left['sampled']} photos, {left['found']} have a " in card
     assert f"{left['low']:.2%} to {left['high']:.2%} of all (95 % interval)" in card
-    assert "None" not in card.split("```yaml")[0]
+    assert "None" not in card
 
 
-def test_a_model_card_without_an_estimate_of_what_is_left_says_so(copy):
+def test_a_dataset_card_without_an_estimate_of_what_is_left_says_so(copy):
     file = copy / "metrics/data_details.json"
     data = json.loads(file.read_text())
     data["near_duplicates"]["remaining"] = {}
     file.write_text(json.dumps(data))
     done = stage("card", *arguments_of("card"), folder=copy)
     assert done.returncode == 0, done.stderr
-    assert "how many near-duplicates are left was not estimated." in (copy / "metrics/model_card.md").read_text()
+    assert "how many near-duplicates are left was not estimated." in (copy / "metrics/dataset_card.md").read_text()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from conftest import ROOT, checkout, commit, shell
 
 from facemask.experiments import verify
 
-EXPENSIVE = ("augment", "features", "audit", "train", "evaluate", "export", "card", "record")
+EXPENSIVE = ("augment", "features", "audit", "corrupt", "train", "evaluate", "export", "card", "record")
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def differences(kind: str, commit: str) -> list[tuple[str, str, Any, Any]]:
 
     def rank(difference: tuple[str, str, Any, Any]) -> tuple:
         file, name, *_ = difference
-        return file != TEST, file != EXTERNAL, file, HEADLINES.index(name) if file == TEST else 0, name
+        return file != TEST, file != EXTERNAL, file, [*HEADLINES, name].index(name) if file == TEST else 0, name
 
     return sorted(
         (
