@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BASE ?= main
-export BASE EXP INSTEAD_OF NAME PHOTOS WEIGHTS
+export BASE EXP INSTEAD_OF NAME PHOTOS WEIGHTS YUNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/requirements.lock
 NOT_COMPARED := Created|Executor|State|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|corruption_accuracy|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help repro detect keras preset verify test slow compare ui diff promote study pretrain bench lock audit
+.PHONY: help repro detect keras preset pose verify test slow compare ui diff promote study pretrain bench lock audit
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ compare: $(ENVIRONMENT) ## Compare the experiments on this commit: parameters an
 
 preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset NAME=archive
 	@python -m facemask.experiments.preset name="$$NAME"
+
+pose: $(ENVIRONMENT) ## Add the pose of every face to attributes.csv, whose slices evaluate scores
+	@python -m facemask.experiments.pose raw=data/raw manifest=data/manifest.csv attributes=attributes.csv $${YUNET:+yunet="$$YUNET"}
 
 verify: $(ENVIRONMENT) ## Reproduce everything in a clone, and compare it with dvc.lock
 	@python -m facemask.experiments.verify

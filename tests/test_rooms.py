@@ -9,7 +9,8 @@ from conftest import ROOT
 LAYERS = (
     {"core"},
     {"data", "engines", "networks", "evaluation"},
-    {"inference", "experiments"},
+    {"inference"},
+    {"experiments"},
 )
 PACKAGES = [package for layer in LAYERS for package in sorted(layer)]
 

@@ -20,12 +20,14 @@ MAX_IOU = 0.3
 class Face(NamedTuple):
     """A detected face: its box, None for the whole photo, and the detector's score, 0 to 1.
 
-    A detector with `classes` gives their probabilities too, and needs no classifier.
+    A detector with `classes` gives their probabilities too, and needs no classifier. YuNet gives landmarks (x, y) in
+    pixels: both eyes, the tip of the nose, both corners of the mouth.
     """
 
     box: Box | None
     score: float
     probabilities: tuple[float, ...] | None = None
+    landmarks: tuple[tuple[float, float], ...] = ()
 
 
 class WeightsError(UserError):

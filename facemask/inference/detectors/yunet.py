@@ -54,11 +54,12 @@ class YuNet:
         small = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         self._network.setInputSize(shape)
         _, rows = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        for left, top, across, down, *_, score in [] if rows is None else rows.tolist():
+        for left, top, across, down, *places, score in [] if rows is None else rows.tolist():
             box = Box(*(round(value / scale) for value in (left, top, left + across, top + down)))
             box = box.within(width, height)
             if box.left < box.right and box.top < box.bottom:
-                yield Face(box, score)
+                landmarks = tuple((x / scale, y / scale) for x, y in zip(places[::2], places[1::2], strict=True))
+                yield Face(box, score, landmarks=landmarks)
 
 
 def fetched() -> Path:
