@@ -262,13 +262,24 @@ def test_only_this_machine_can_connect(server):
     assert re.findall(rf"(\w+):{port:04X} \w+:0000 0A", listening) == ["0100007F"]
 
 
-def test_a_port_in_use_is_one_line(server, exported):
+def test_a_container_listens_on_all_addresses_and_still_refuses_other_host_names(exported):
+    with serving("--model", exported, "--detector", "none", "--host", "0.0.0.0") as server:
+        port = urlsplit(server.address).port
+        listening = Path("/proc/net/tcp").read_text()
+        assert re.findall(rf"(\w+):{port:04X} \w+:0000 0A", listening) == ["00000000"]
+        assert requests.get(server.address, timeout=10).status_code == 200
+        other = {"Host": "attacker.example"}
+        assert requests.get(server.address, headers=other, timeout=10).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no.address.invalid"])
+def test_an_address_that_cannot_be_used_is_one_line(host, server, exported):
     port = urlsplit(server.address).port
-    done = facemask("serve", "--port", port, "--model", exported, "--detector", "none", "--no-browser")
+    where = "--host", host, "--port", port
+    done = facemask("serve", *where, "--model", exported, "--detector", "none", "--no-browser")
     assert done.returncode == 1
-    assert re.fullmatch(
-        rf"facemask serve: port {port} cannot be used \(.+\); name another with --port.*\n", done.stderr
-    )
+    message = rf"facemask serve: port {port} of {host} cannot be used \(.+\); name others with --port.*\n"
+    assert re.fullmatch(message, done.stderr)
 
 
 def test_a_missing_card_is_one_line(exported):

@@ -1,6 +1,6 @@
 """Serve a local page that labels dropped photos and the webcam, and an HTTP API.
 
-The server listens on 127.0.0.1 only, and photos stay on this machine. For programs:
+The server listens on 127.0.0.1 only, unless --host names more, and photos stay on this machine. For programs:
 curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict; /openapi.json describes the API.
 Ctrl-C stops it.
 
@@ -30,6 +30,11 @@ DETECTOR_SIZES = [320, 640]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     recognition_arguments(parser, DETECTOR_SIZES)
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS",
+        help="the address to listen on: 0.0.0.0 in a container, which no one reaches until its port is published; "
+        "requests to other names than 127.0.0.1 and localhost are refused (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=8000, help="0: any free port (%(default)s)")
     parser.add_argument(
         "--card", type=Path, metavar="FILE", help=f"the model card to show (with the default model, {CARD})"
@@ -47,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"{error.name} is not installed; pip install 'facemask[serve]'") from None
     if args.card and not args.card.is_file():
         raise UserError(f"--card: there is no file {args.card}")
-    listener = listen(args.port)
+    listener = listen(args.host, args.port)
     recognize = recognizer(args, workers := cores())
     own = CARD if args.model == DEFAULT_FOLDER and CARD.is_file() else None
     config = uvicorn.Config(
@@ -63,15 +68,17 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def listen(port: int) -> socket.socket:
-    """A socket on the loopback interface.
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on an address of this machine.
 
     Raises
     ------
     UserError
-        If the port is in use or not allowed.
+        If the address is none of this machine, or the port is in use or not allowed.
     """
     try:
-        return socket.create_server(("127.0.0.1", port))
+        return socket.create_server((host, port))
     except (OSError, OverflowError) as error:
-        raise UserError(f"port {port} cannot be used ({error}); name another with --port, or 0 for any") from None
+        raise UserError(
+            f"port {port} of {host} cannot be used ({error}); name others with --port (0: any) and --host"
+        ) from None
