@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BASE ?= main
-export BASE EXP INSTEAD_OF NAME PHOTOS WEIGHTS YUNET
+export BASE EXP INSTEAD_OF NAME PHOTOS UPGRADE WEIGHTS YUNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
@@ -69,9 +69,9 @@ pretrain: $(ENVIRONMENT) ## Train the demo's pretrained weights again; they are 
 bench: $(ENVIRONMENT) ## Compare the speed of pipeline and baseline: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"
 
-lock: .venv/uv ## Resolve requirements.lock from pyproject.toml
+lock: .venv/uv ## Resolve requirements.lock from pyproject.toml; UPGRADE=1 takes the newest versions
 	.venv/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
-		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
+		--generate-hashes --no-emit-index-url --no-annotate --no-header $${UPGRADE:+--upgrade} --output-file requirements.lock
 
 audit: .venv/pip-audit ## Look up known vulnerabilities of the locked packages, with PyPI's advisory service
 	.venv/pip-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from packaging.requirements import Requirement
 
 from facemask.core import cli
 from facemask.core.errors import UserError
+from facemask.experiments.requirements import pins
 
 Stages = Mapping[str, Mapping[str, Any]]
 
@@ -52,8 +52,7 @@ def differences(committed: Stages, made: Stages) -> dict[str, list[str]]:
 def other_packages(requirements: str) -> list[str]:
     """Installed packages that differ from a requirements file, a line each."""
     lines = []
-    for line in re.findall(r"^[A-Za-z0-9][^\\\n]*", requirements, re.MULTILINE):
-        pinned = Requirement(line)
+    for pinned in pins(requirements):
         if pinned.marker and not pinned.marker.evaluate():
             continue
         try:
