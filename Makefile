@@ -42,9 +42,10 @@ pose: $(ENVIRONMENT) ## Add the pose of every face to attributes.csv, whose slic
 verify: $(ENVIRONMENT) ## Reproduce everything in a clone, and compare it with dvc.lock
 	@python -m facemask.experiments.verify
 
-test: $(ENVIRONMENT) ## Run the tests and the linter
+test: $(ENVIRONMENT) ## Run the tests, the linter and the type checker
 	ruff check
 	ruff format --check
+	mypy
 	python -m pytest --numprocesses 3
 
 slow: $(ENVIRONMENT) ## Run the tests that take minutes

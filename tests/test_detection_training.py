@@ -2,6 +2,7 @@
 
 import functools
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,15 @@ def test_predict_uses_the_detector_without_a_classifier(exported):
         "predict", "scene.png", "--detector", "mask-detector", "--detector-weights", exported, "--min-size", "500"
     )
     assert "too small" in small.stdout
+
+
+def test_a_detector_with_no_labels_inside_is_one_line(exported):
+    with zipfile.ZipFile(exported) as inside:
+        model = exported.read_bytes()[: inside.infolist()[0].header_offset]
+    unlabelled = litert.with_file(litert.with_labels(model, b""), "detector.json", b'{"score": 0.5}')
+    Path("unlabelled.tflite").write_bytes(unlabelled)
+    with pytest.raises(WeightsError, match="is no detector that `make detect` exported"):
+        DETECTORS["mask-detector"](Path("unlabelled.tflite"), [320])
 
 
 @pytest.mark.parametrize(("name", "content"), [("absent.tflite", None), ("text.tflite", b"text")])

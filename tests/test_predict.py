@@ -1,5 +1,6 @@
 """facemask predict: labels for photos in three formats, and errors in one line."""
 
+import contextlib
 import csv
 import io
 import json
@@ -23,6 +24,7 @@ from facemask.data.images import decode, resize
 from facemask.engines import litert
 from facemask.engines.variants import VARIANTS
 from facemask.inference.classifier import Classifier
+from facemask.inference.commands import main
 from facemask.inference.detectors import Face
 from facemask.inference.recognition import Recognizer
 
@@ -48,6 +50,15 @@ def test_prediction_preprocesses_photos_as_the_pipeline_does(exported):
     assert face["probabilities"] == {name: round(float(p), 4) for name, p in zip(classes, expected, strict=True)}
     assert face["label"] == classes[expected.argmax()]
     assert face["box"] == [0, 0, 60, 60]
+
+
+def test_the_command_can_be_called_where_its_output_is_captured(monkeypatch):
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(sys, "argv", ["facemask", "--help"])
+    with contextlib.redirect_stdout(io.StringIO()) as captured, pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "label the faces in photos" in captured.getvalue()
 
 
 def test_folders_zips_and_patterns_are_searched_and_broken_photos_are_skipped(exported):

@@ -91,7 +91,7 @@ def run(name: str, changes: Sequence[str]) -> str | None:
         command += ["--set-param", change]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         lines = []
-        for line in process.stdout:
+        for line in process.stdout or ():
             print(line, end="", flush=True)
             lines.append(line.strip())
     if process.returncode == 0:

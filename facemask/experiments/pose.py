@@ -37,7 +37,7 @@ def pose(faces: list[Face]) -> str:
     """The pose of the largest of the faces in a picture."""
     if not faces:
         return UNKNOWN
-    largest = max(faces, key=lambda face: face.box.shorter_side)
+    largest = max(faces, key=lambda face: face.box.shorter_side if face.box else 0)
     return ("frontal", "turned", "profile")[np.searchsorted((TURNED, PROFILE), turn(largest), side="right")]
 
 

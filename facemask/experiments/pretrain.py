@@ -12,7 +12,7 @@ record=facemask/networks/synthetic.json`, with seed 11, in nine minutes of proce
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -34,7 +34,7 @@ SEED = 11  # the demo's faces have seeds 0, 1 and 2
 THREADS = 2
 FACES, HELD_OUT = 8000, 800
 FACE_SIZE = 96
-NETWORK = {"model": "mobilenet_v2", "alpha": 0.35, "image_size": 64, "weights": "none"}
+NETWORK: dict[str, Any] = {"model": "mobilenet_v2", "alpha": 0.35, "image_size": 64, "weights": "none"}
 EPOCHS, BATCH, LEARNING_RATE = 8, 32, 0.003
 
 SINGLE = ("yaw", "roll", "scale", "right", "down", "bald", "long_hair", "glasses", "hat")

@@ -1,7 +1,7 @@
 """What a run reports: parameters, metrics, tags, and the hashes of its files."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from facemask.experiments.tracking import flatten
 def report_row(
     parameters: Path,
     manifest: Path,
-    headlines: Iterable[dict[str, float]],
+    headlines: Iterable[Mapping[str, float]],
     tables: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
     tags: dict[str, str],
     files: list[Path],
@@ -46,7 +46,7 @@ def report_row(
 
 def numbers(table: pd.DataFrame, *names: str) -> dict[str, float]:
     """The numbers of a table, by the values of the named columns in their row and the name of their column."""
-    tree = {}
+    tree: dict[str, Any] = {}
     for row in table.to_dict("records"):
         branch = tree
         for name in names:

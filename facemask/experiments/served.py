@@ -35,7 +35,9 @@ class Served(mlflow.pyfunc.PythonModel):
             return label
         return next(other for other in ranked if other != label)
 
-    def predict(self, context: mlflow.pyfunc.PythonModelContext, model_input: np.ndarray, params: dict | None = None):
+    def predict(
+        self, context: mlflow.pyfunc.PythonModelContext, model_input: np.ndarray, params: dict | None = None
+    ) -> pd.DataFrame:
         rows = [self.probabilities(photo) for photo in model_input]
         table = pd.DataFrame(rows, columns=[f"p_{name}" for name in self.classes])
         table.insert(0, "label", [self.label(row) for row in rows])

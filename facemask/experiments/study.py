@@ -8,6 +8,7 @@ import io
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ def choose(table: pd.DataFrame) -> tuple[str, str]:
     )
 
 
-def cells(row: dict[str, object], external: list[str]) -> list[str]:
+def cells(row: dict[str, Any], external: list[str]) -> list[str]:
     """A model's row of the table, from the third column on; times, which differ between runs, come last."""
     noted = (f"{row['parameters']:,.0f}", f"{row['milliseconds']:.2f}", f"{row['seconds']:.0f}")
     parameters, milliseconds, seconds = ("" if text == "nan" else text for text in noted)

@@ -33,7 +33,8 @@ SPLIT_TAG = "manifest_md5"
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{a: {b: 1}} to {"a.b": 1}, in characters that MLflow accepts; names that become equal get an additional _."""
-    flat, taken = {}, set()
+    flat: dict[str, Any] = {}
+    taken: set[str] = set()
     for key, value in tree.items():
         name = re.sub(r"[^\w.: -]", "_", key)
         while name in taken:

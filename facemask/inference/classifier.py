@@ -57,14 +57,14 @@ class Classifier:
         self.label, self.threshold = read_values(
             rule,
             label=lambda value: isinstance(value, str),
-            threshold=lambda value: value is None or is_number(value, int | float, 1),
+            threshold=lambda value: value is None or is_number(value, (int, float), 1),
         )
         if self.threshold is not None and self.label not in self.classes:
             raise UserError(f"{rule}: label {self.label!r:.50} is not in labels.txt; run dvc repro export")
         self.margin, self.min_size = read_values(
             self.file.with_name("faces.json"),
-            margin=lambda value: is_number(value, int | float, 2),
-            min_size=lambda value: is_number(value, int, MAX_SIZE),
+            margin=lambda value: is_number(value, (int, float), 2),
+            min_size=lambda value: is_number(value, (int,), MAX_SIZE),
         )
         shape = self.probabilities.takes[0]
         self.size = shape[1] if len(shape) == 4 else 0
@@ -123,6 +123,6 @@ def read_values(file: Path, **checks: Callable[[Any], bool]) -> list[Any]:
     return values
 
 
-def is_number(value: Any, kind: type, most: float) -> bool:
-    """Whether a value is a number of a type, from 0 to `most`."""
-    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= most
+def is_number(value: Any, kinds: tuple[type[int] | type[float], ...], most: float) -> bool:
+    """Whether a value is a number of one of these types, from 0 to `most`."""
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value <= most

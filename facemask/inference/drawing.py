@@ -18,9 +18,12 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 class Drawable(Protocol):
     """A face in a photo, or a track in a video; the label may be unknown."""
 
-    box: Box
-    label: str | None
-    probability: float | None
+    @property
+    def box(self) -> Box: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def probability(self) -> float | None: ...
 
 
 def colour(label: str, classes: list[str]) -> tuple[int, int, int]:

@@ -85,9 +85,11 @@ def psi(reference: np.ndarray, log: np.ndarray) -> tuple[float, float]:
 def in_bins(reference: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many of each lie between the deciles of the reference; equal deciles are one."""
     edges = np.unique(np.quantile(reference, np.arange(1, BINS) / BINS))
-    return tuple(
-        np.bincount(np.searchsorted(edges, one, side="right"), minlength=len(edges) + 1) for one in (reference, log)
-    )
+
+    def counts(values: np.ndarray) -> np.ndarray:
+        return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+
+    return counts(reference), counts(log)
 
 
 def by_label(reference: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +105,7 @@ def compare(reference: dict[str, np.ndarray], log: dict[str, np.ndarray]) -> lis
     found = []
     for name in NUMBERS:
         tested = ks_2samp(reference[name], log[name])
-        medians = tuple(float(np.median(one[name])) for one in (reference, log))
+        medians = float(np.median(reference[name])), float(np.median(log[name]))
         both = psi(*in_bins(reference[name], log[name]))
         found.append(Comparison(name, medians, *both, float(tested.statistic), float(tested.pvalue)))
     return [*found, Comparison(LABEL, None, *psi(*by_label(reference[LABEL], log[LABEL])), None, None)]

@@ -50,7 +50,7 @@ class Log:
                 face.label,
             ]
             for face in faces
-            if face.label
+            if face.label and face.quality
         )
 
     def _write(self, rows: Iterable[Iterable[object]]) -> None:

@@ -12,6 +12,7 @@ from facemask.data.images import resize
 from facemask.data.quality import Quality, measure
 from facemask.inference.classifier import Classifier
 from facemask.inference.detectors import Detector, Face
+from facemask.inference.detectors.mask_detector import MaskDetector
 from facemask.inference.stopwatch import Stopwatch
 
 
@@ -27,7 +28,7 @@ class LabelledFace(NamedTuple):
     @property
     def probability(self) -> float | None:
         """The probability of the label."""
-        return self.probabilities.get(self.label)
+        return None if self.label is None else self.probabilities[self.label]
 
     def described(self) -> dict[str, Any]:
         """The face for JSON: the box as [left, top, right, bottom] in pixels, numbers rounded to 4 decimals."""
@@ -35,7 +36,7 @@ class LabelledFace(NamedTuple):
             "box": list(self.box),
             "score": round(self.score, 4),
             "label": self.label,
-            "probability": self.label and round(self.probability, 4),
+            "probability": None if self.probability is None else round(self.probability, 4),
             "probabilities": {name: round(value, 4) for name, value in self.probabilities.items()},
         }
 
@@ -66,9 +67,10 @@ def classify(pixels: np.ndarray, faces: list[Face], classifier: Classifier, min_
 def labelled(faces: list[Face], classes: Sequence[str], min_size: int) -> list[LabelledFace]:
     """Faces with the labels that their detector gave them; without one where a side is below `min_size` pixels."""
     answers = []
-    for face in faces:
-        rows = dict(zip(classes, face.probabilities, strict=True)) if face.box.shorter_side >= min_size else {}
-        answers.append(LabelledFace(face.box, face.score, max(rows, key=rows.get, default=None), rows))
+    told = ((face.box, face.score, face.probabilities) for face in faces if face.box and face.probabilities)
+    for box, score, probabilities in told:
+        rows = dict(zip(classes, probabilities, strict=True)) if box.shorter_side >= min_size else {}
+        answers.append(LabelledFace(box, score, max(rows, key=rows.__getitem__, default=None), rows))
     return answers
 
 
@@ -82,7 +84,7 @@ class Recognizer:
 
     def __init__(
         self,
-        pairs: Sequence[tuple[Detector, Classifier]],
+        pairs: Sequence[tuple[Detector, Classifier | MaskDetector]],
         min_size: int | None = None,
         log: Callable[[list[LabelledFace]], None] | None = None,
     ):
@@ -90,7 +92,7 @@ class Recognizer:
         self.classifier = pairs[0][1]
         self.min_size = self.classifier.min_size if min_size is None else min_size
         self.stopwatch = Stopwatch()
-        self._idle = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[tuple[Detector, Classifier | MaskDetector]] = queue.SimpleQueue()
         for pair in pairs:
             self._idle.put(pair)
 
@@ -100,7 +102,7 @@ class Recognizer:
         try:
             with self.stopwatch("detect"):
                 faces = detect(pixels)
-            if classifier is detect:
+            if isinstance(classifier, MaskDetector):
                 return labelled(faces, classifier.classes, self.min_size)
             with self.stopwatch("classify"):
                 found = classify(pixels, faces, classifier, self.min_size)

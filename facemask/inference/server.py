@@ -70,7 +70,7 @@ class Connection(H11Protocol):
     uvicorn has no timeout for the head or the body of a request.
     """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
         self._expect_request()
 
@@ -164,7 +164,7 @@ def application(recognize: Recognizer, workers: int, card: Path | None) -> FastA
             raise HTTPException(400, "the photo ended early") from None
         except ImageError as error:
             raise HTTPException(422, str(error)) from None
-        described = [face.described() for face in faces]
+        described = [FoundFace(**face.described()) for face in faces]
         return Answer(width=shape[1], height=shape[0], milliseconds=round(milliseconds, 1), faces=described)
 
     return app

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 class Stopwatch:
     """Adds up the seconds of blocks by name."""
 
-    def __init__(self):
-        self.seconds: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
 
     @contextmanager

@@ -40,7 +40,9 @@ class Track:
     @property
     def probability(self) -> float | None:
         """The average probability of the label."""
-        return None if self.label is None else float(self.probabilities[self.classes.index(self.label)])
+        if self.label is None or self.probabilities is None:
+            return None
+        return float(self.probabilities[self.classes.index(self.label)])
 
     def update(self, face: LabelledFace, decide: Callable[[np.ndarray], np.ndarray]) -> bool:
         """Add the face of the next frame; return whether the label changes."""

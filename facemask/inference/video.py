@@ -103,7 +103,7 @@ class Source:
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 1 <= rate <= 240 else DEFAULT_RATE
         self.dropped = 0
-        self._queue = queue.Queue(maxsize=1 if self.live else 4)
+        self._queue: queue.Queue[Frame | Exception | None] = queue.Queue(maxsize=1 if self.live else 4)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -111,7 +111,7 @@ class Source:
         self._thread.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(2 * SILENCE_MS / 1000)
 
@@ -196,7 +196,8 @@ class Writer:
         if path.suffix.lower() not in CODECS:
             raise UserError(f"{path.name} is none of {' '.join(CODECS)}")
         self.path, self.source = path, source
-        self._writer, self._shape, self._written = None, None, 0
+        self._writer: cv2.VideoWriter | None = None
+        self._shape, self._written = (0, 0), 0
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
 

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -25,7 +26,8 @@ def main() -> None:
     """Run a command; an error that a user can fix is one line and status 1, or with FACEMASK_DEBUG=1 a traceback."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # errors are reported in one line
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be valid text
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not where a caller captures it
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be valid text
     parser = argparse.ArgumentParser(prog="facemask", description="Tell who wears a mask, with an exported model.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     named = sys.argv[1] if len(sys.argv) > 1 else None
@@ -50,7 +52,7 @@ def main() -> None:
         sys.exit(f"facemask {named}: {cli.reason(error)}")
 
 
-def model_argument(parser: argparse.ArgumentParser) -> None:
+def model_argument(parser: argparse._ActionsContainer) -> None:
     """The argument that names the model."""
     from facemask.inference.classifier import DEFAULT_FOLDER
 
@@ -103,18 +105,22 @@ def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
 
     from facemask.inference.classifier import Classifier
     from facemask.inference.detectors import DETECTORS, LABELLING, WeightsError
+    from facemask.inference.detectors.mask_detector import MaskDetector
     from facemask.inference.log import Log
     from facemask.inference.recognition import Recognizer
 
     if args.log and args.detector in LABELLING:
         raise UserError(f"--log is of what a classifier sees, and --detector {args.detector} needs none; leave one out")
     cv2.setNumThreads(1)  # photos are processed in parallel
-    classifiers = [] if args.detector in LABELLING else [Classifier(args.model) for _ in range(workers)]
+    classifiers: list[Classifier | MaskDetector] = []
+    if args.detector not in LABELLING:
+        classifiers += [Classifier(args.model) for _ in range(workers)]
     try:
         detectors = [DETECTORS[args.detector](args.detector_weights, args.detector_size) for _ in range(workers)]
     except WeightsError as error:
         raise UserError(
             f"{error}; name the weights: --detector-weights FILE, or classify whole photos: --detector none"
         ) from None
-    pairs = list(zip(detectors, classifiers or detectors, strict=True))
+    classifiers += [detector for detector in detectors if isinstance(detector, MaskDetector)]
+    pairs = list(zip(detectors, classifiers, strict=True))
     return Recognizer(pairs, args.min_size, Log(args.log) if args.log else None)

@@ -110,7 +110,7 @@ def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
         archive = Archive(path)
         for member in archive.names:
             if PurePosixPath(member).suffix.lower() in SUFFIXES:
-                yield Photo(f"{name}/{member}", PurePosixPath(member), lambda member=member: archive.read(member))
+                yield Photo(f"{name}/{member}", PurePosixPath(member), functools.partial(archive.read, member))
     elif path.exists():
         yield of_file(path, PurePosixPath(path.name))
     elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (the pattern may be absolute)

@@ -24,7 +24,7 @@ import json
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TextIO
@@ -85,8 +85,9 @@ class Watch:
         clock = {"clock": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")} if self.live else {}
         for event, track in events:
             content = {"time": round(self.seconds, 3), **clock, "event": event, "track": track.number}
-            content |= {"label": track.label, "probability": track.label and round(track.probability, 4)}
-            print(json.dumps(content | {"box": list(track.box)}), file=self.events, flush=True)
+            probability = None if track.probability is None else round(track.probability, 4)
+            content |= {"label": track.label, "probability": probability, "box": list(track.box)}
+            print(json.dumps(content), file=self.events, flush=True)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -110,7 +111,7 @@ def main(args: argparse.Namespace) -> int:
         progress = stack.enter_context(tqdm(total=source.frames, unit="frame", disable=None))
         try:
             pool = stack.enter_context(ThreadPoolExecutor(workers))
-            waiting = collections.deque()
+            waiting: collections.deque[tuple[Frame, Future[list[LabelledFace]]]] = collections.deque()
 
             def finish() -> None:
                 frame, faces = waiting.popleft()

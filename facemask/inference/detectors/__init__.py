@@ -62,7 +62,6 @@ LABELLING = {"mask-detector"}  # those that need no classifier
 
 def suppressed(faces: list[Face]) -> list[Face]:
     """Non-maximum suppression: by falling score, without faces whose IoU with a better one is above `MAX_IOU`."""
-    corners = [face.box for face in faces]
-    boxes = [(box.left, box.top, box.right - box.left, box.bottom - box.top) for box in corners]
+    boxes = [(face.box.left, face.box.top, *face.box.size) for face in faces if face.box]
     kept = cv2.dnn.NMSBoxes(boxes, [face.score for face in faces], 0.0, MAX_IOU)
     return [faces[number] for number in kept]

@@ -45,10 +45,12 @@ class MaskDetector:
         content = self.file.read_bytes()
         labels, settings = packed_labels(content), packed_file(content, SETTINGS)
         try:
+            if not labels or not settings:
+                raise ValueError("no labels or no settings")
             self._run = Runner(content)
             self.min_score = float(json.loads(settings)["score"])
             self.classes = labels.decode().splitlines()
-        except (ValueError, RuntimeError, TypeError, KeyError, AttributeError):
+        except (ValueError, RuntimeError, TypeError, KeyError):
             raise WeightsError(f"{self.file} is no detector that `make detect` exported, or is cut short") from None
         (shape, kind), (given, _) = self._run.takes, self._run.gives
         self.size, self.label = shape[1] if len(shape) == 4 else 0, self.classes[0]
