@@ -7,12 +7,12 @@ from pydantic import create_model, model_validator
 
 import stages
 from facemask.core import cli, params
-from facemask.core.params import Section
+from stages import survey, train
 
 NAMES = sorted({one.name for one in pkgutil.iter_modules(stages.__path__) if not one.ispkg} - {"__main__"})
 
 
-class Consistent(Section):
+class Consistent(survey.Settings, train.Settings):
     """Conditions on parameters that different stages read."""
 
     @model_validator(mode="after")

@@ -56,7 +56,7 @@ def labels_of_near_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[
     """The other label of a face's near-duplicate, by the face's row; only photos with one face each are compared."""
     alone = faces[~faces.duplicated(PHOTO, keep=False)].reset_index().set_index(PHOTO)
     found = pairs[(pairs.step == "search") & (pairs.kind != "")]
-    other = {}
+    other: dict[int, str] = {}
     for pair in found.itertuples():
         left, right = (pair.left_dataset, pair.left_member), (pair.right_dataset, pair.right_member)
         if left in alone.index and right in alone.index and alone.label[left] != alone.label[right]:

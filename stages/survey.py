@@ -63,7 +63,7 @@ def examine(
         try:
             content = archive.read(member)
             image = images.decode(content, at_least=None if annotation else features.SIDE)
-            marked = pascal_voc.parse(archive.read(annotation)) if annotation else [(label, None)]
+            marked = pascal_voc.parse(archive.read(annotation)) if annotation else [(label or "", None)]
         except (images.ImageError, UserError) as error:
             photo = annotation or PurePosixPath(member).suffix.lower() in images.SUFFIXES | images.UNREAD_SUFFIXES
             rejects.append((member, "unreadable" if photo else "no photo", str(error)))
@@ -92,7 +92,7 @@ def examine(
     return faces, rejects
 
 
-def read(dataset: str, archive: Archive, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
+def read(dataset: str, archive: Archive, survey: Survey) -> tuple[list[dict[str, Any]], list[tuple]]:
     """Faces and rejects of a whole archive: every file is in one of them, or marks faces in one that is."""
     faces, rejects = [], []
     photos, strays = pascal_voc.paired(archive.names)
@@ -177,9 +177,9 @@ def main(raw: Path, corrections: Path, faces: Path, rejects: Path, pairs: Path, 
         refusals = pd.DataFrame(refused, columns=REJECT)
         check(len(table.drop_duplicates(["dataset", "member"])), refusals, survey.max_rejected)
         table = table.sort_values(["sha256", *Box._fields, "dataset", "member"])
-        found = list(table.pop("features"))
+        local = list(table.pop("features"))
         ordered = table.reset_index(drop=True)
-        numbers, compared = search(ordered, found, reader(ordered, archives), survey.near_duplicates)
+        numbers, compared = search(ordered, local, reader(ordered, archives), survey.near_duplicates)
         table["group"] = table.sha256.groupby(numbers).transform("min").str[:16]
         table = table.sort_index()
         write_csv(faces, table[FACE])

@@ -184,3 +184,8 @@ def test_a_detector_that_cannot_be_built_is_one_line(changes, line):
     known = {"model": "mobilenet_v2", "alpha": 0.35, "weights": "none", "train_from": "input", "neck": 16}
     with pytest.raises(UserError, match=line):
         detection.build(**(known | {"image_size": 64, "classes": 2, "anchors": None} | changes))
+
+
+def test_a_yolo_without_anchors_is_refused():
+    with pytest.raises(ValueError, match="yolov5s needs anchors"):
+        detection.build("yolov5s", 1.0, "none", "input", 16, 64, 2, None)

@@ -226,6 +226,15 @@ def test_no_secret_is_shown_even_with_a_traceback(server, call):
     assert SIGNATURE not in done.stdout + done.stderr
 
 
+def test_a_refusal_without_a_response_is_one_line():
+    """So the client reports that a proxy of Kaggle's own took no token."""
+    with (
+        pytest.raises(UserError, match=r"credentials it got \(401\)"),
+        explained("someone/masks", True, 2, reached=False),
+    ):
+        raise requests.HTTPError("IAP token invalid or expired")
+
+
 ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4)
 SCHEMES = st.sampled_from(["http://", "https://", "socks5://", "ftp://", "http:", ""])
 HOSTS = st.sampled_from(["127.0.0.1:9", "127.0.0.1:port", "127.0.0.1:99999", "[::1"])

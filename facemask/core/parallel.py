@@ -1,17 +1,25 @@
 """Work in threads on all cores: decoding, resizing and inference release the GIL."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
 import joblib
 from threadpoolctl import threadpool_limits
 
 from facemask.core.terminal import progress
 
+
+class Sliceable(Protocol):
+    """A list, an array, a table."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice, /) -> Any: ...
+
+
 Item = TypeVar("Item")
-Part = TypeVar("Part", bound=Sequence)
+Part = TypeVar("Part", bound=Sliceable)
 Result = TypeVar("Result")
 
 WAITING_A_THREAD = 2
@@ -27,7 +35,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
 
     Few items are submitted ahead of the consumer, so memory does not grow if it is slow.
     """
-    waiting = deque()
+    waiting: deque[Future[Result]] = deque()
     with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:  # waiting BLAS threads take the cores from ours
         try:
             for item in items:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from facemask.core.errors import UserError
 from facemask.core.repository import resolve
@@ -64,7 +65,7 @@ def at(model: type[BaseModel], location: tuple) -> list[type[BaseModel]]:
     return models
 
 
-def explain(error: dict, model: type[BaseModel], file: Path) -> str:
+def explain(error: ErrorDetails, model: type[BaseModel], file: Path) -> str:
     """A pydantic error as one line: the key, the value and what is allowed."""
     location, context = error["loc"], error.get("ctx", {})
     models = at(model, location)

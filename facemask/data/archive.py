@@ -132,7 +132,7 @@ class Archive:
     def __enter__(self) -> "Archive":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._zip.close()
 
     def _blocks(self, name: str) -> Iterator[bytes]:

@@ -16,7 +16,16 @@ JPEG_QUALITY = 30, 90
 ERASED_SIDE = 0.2, 0.45
 
 
-class Augment(Section):
+class Light(Section):
+    """The ranges of the colour transform."""
+
+    brightness: Extent
+    contrast: Extent
+    saturation: Extent
+    grey: Probability
+
+
+class Augment(Light):
     """How many augmented samples a photo gets, and the ranges of the transforms; params.yaml explains each."""
 
     copies: Annotated[int, Field(ge=0, le=64)]
@@ -26,10 +35,6 @@ class Augment(Section):
     shift: Extent
     shear: Degrees
     flip: bool
-    brightness: Extent
-    contrast: Extent
-    saturation: Extent
-    grey: Probability
     low_resolution: Probability
     jpeg: Probability
     erase: Probability
@@ -68,7 +73,7 @@ def move(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.n
     return cv2.warpAffine(pixels, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def light(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+def light(pixels: np.ndarray, augment: Light, rng: np.random.Generator) -> np.ndarray:
     """Colour matrix: brightness, contrast about the mean, and saturation."""
     gain, contrast, saturation = (
         1 + rng.uniform(-extent, extent) for extent in (augment.brightness, augment.contrast, augment.saturation)

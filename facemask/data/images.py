@@ -63,7 +63,7 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
             if at_least:
                 image.draft("RGB", (2 * at_least, 2 * at_least))
             image.load()
-            turn = TURNS.get(orientation(image))
+            turn = TURNS.get(orientation(image) or 1)
             rgb = to_rgb(image)
             return rgb if turn is None else rgb.transpose(turn)
     except ImageError:

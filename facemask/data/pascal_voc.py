@@ -58,7 +58,8 @@ def paired(names: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
     UserError
         If it cannot be told which file marks which photo.
     """
-    photos, files = [], []
+    photos: list[str] = []
+    files: list[str] = []
     for name in names:
         (files if name.lower().endswith(".xml") else photos).append(name)
     named = collections.defaultdict(list)

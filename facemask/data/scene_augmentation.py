@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from facemask.core.params import Extent, Probability, Section
-from facemask.data.augmentation import light
+from facemask.core.params import Extent, Probability
+from facemask.data.augmentation import Light, light
 from facemask.data.letterbox import GREY
 
 LEAST_SEEN = 0.4  # of a face that the edge cuts; of less there is no telling
@@ -21,7 +21,7 @@ MARGIN = 0.3  # of a face's size, pasted with it
 SIZES = 0.5, 1.5  # of a pasted face, in its own size
 
 
-class SceneAugment(Section):
+class SceneAugment(Light):
     """How far an augmented scene may differ; detection/params.yaml explains each."""
 
     mosaic: Probability
@@ -29,10 +29,6 @@ class SceneAugment(Section):
     zoom: Extent
     flip: bool
     paste: Probability
-    brightness: Extent
-    contrast: Extent
-    saturation: Extent
-    grey: Probability
 
 
 def visible(faces: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:

@@ -83,7 +83,7 @@ def examine(
                 rejects.append((member, *reason))
             else:
                 faces.append((aliases[simple(name)], box.within(image.width, image.height)))
-        scene = {"member": member, "sha256": hashlib.sha256(content).hexdigest(), "faces": faces}
+        scene: dict[str, Any] = {"member": member, "sha256": hashlib.sha256(content).hexdigest(), "faces": faces}
         scene |= {"width": image.width, "height": image.height, "features": features.extract(features.grey(image))}
         scenes.append(scene)
     return scenes, rejects

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import DTypeLike
 
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv, write_csv
@@ -30,7 +31,7 @@ def held_out(folder: Path) -> list[str]:
     return [name for name in names(folder) if name not in ("train", "validation")]
 
 
-def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]) -> None:
+def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: DTypeLike, parts: Iterable[np.ndarray]) -> None:
     """Write a split's array from parts of several rows, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
@@ -38,7 +39,7 @@ def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype, part
     with (folder / f"{split}.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
-            file.write(np.ascontiguousarray(part, dtype))
+            file.write(np.ascontiguousarray(part, dtype).data)
 
 
 def array(folder: Path, split: str) -> np.memmap:

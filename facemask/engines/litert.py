@@ -4,7 +4,7 @@ import io
 import queue
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,7 +86,7 @@ class Runner:
         self._entry, self._exit = entry["index"], exit_["index"]
         self.takes, self.gives = ((tuple(map(int, end["shape"])), np.dtype(end["dtype"])) for end in (entry, exit_))
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
+    def __call__(self, rows: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         """The outputs (n, ...) for inputs (n, ...)."""
         shape, dtype = self.gives
         outputs = np.empty((len(rows), *shape[1:]), dtype)
@@ -105,7 +105,7 @@ def run(model: bytes, inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
     ndarray (m, ...)
         Outputs of the next m rows, in order.
     """
-    idle = queue.SimpleQueue()
+    idle: queue.SimpleQueue[Runner] = queue.SimpleQueue()
     for _ in range(parallel.cores()):
         idle.put(Runner(model))
 

@@ -24,7 +24,7 @@ def written(model: "ModelT") -> bytes:
     return bytes(convert_object_to_bytearray(model))
 
 
-def dense(layers: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
+def dense(layers: list[tuple[np.ndarray, ...]]) -> bytes:
     """Dense layers as a .tflite model for one row: ReLU after each but the last, softmax after the last.
 
     Parameters

@@ -114,7 +114,7 @@ def map50(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scen
     return float(mean_average_precision(truth, found, classes, np.ones((1, scenes), int))[0])
 
 
-def coco(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> dict[str, Any]:
+def coco(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> np.ndarray:
     """COCO's scores by faster-coco-eval: precision (10 IoUs, 101 recalls, classes, 4 sizes), -1 where there is no face.
 
     The sizes are all, then `AREAS`, in pixels of the photo.

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from text_unidecode import unidecode
 
 from facemask.core.files import replacing
@@ -24,7 +25,7 @@ mpl.rcParams.update(
         "axes.grid": True,
         "axes.axisbelow": True,
         "axes.titlelocation": "left",
-        "axes.prop_cycle": mpl.cycler(color=COLOURS),
+        "axes.prop_cycle": cycler(color=COLOURS),
         "grid.color": "#e4e4e4",
         "legend.frameon": False,
         "font.size": 10,

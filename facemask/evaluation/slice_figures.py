@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from facemask.evaluation.figures import COLOURS, WRONG, legible, save
@@ -35,7 +34,6 @@ def corruptions(table: pd.DataFrame, path: Path) -> None:
     figure.suptitle(f"test accuracy by severity of a corruption (0: none), {INTERVAL}", x=0.01, ha="left", fontsize=11)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
     for name, axes in zip(names, grid, strict=False):
-        axes: Axes
         part = table[table.corruption == name]
         axes.fill_between(part.severity, part.low, part.high, color=COLOURS[0], alpha=0.2, linewidth=0)
         axes.plot(part.severity, part.accuracy, "o-", color=COLOURS[0], markersize=4)

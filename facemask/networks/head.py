@@ -57,7 +57,7 @@ class DenseHead:
     def __init__(self, head: Head, features: int, classes: int, seed: int):
         self.dropout = head.dropout
         self.rng = np.random.default_rng(seed)
-        self.layers = []
+        self.layers: list[tuple[np.ndarray, ...]] = []
         for inputs, outputs in zip([features, *head.units], [*head.units, classes], strict=True):
             limit = np.sqrt(6 / (inputs + outputs))
             self.layers.append((self.rng.uniform(-limit, limit, (inputs, outputs)), np.zeros(outputs)))
@@ -77,7 +77,7 @@ class DenseHead:
 
     def gradients(self, inputs: list[np.ndarray], errors: np.ndarray) -> list[np.ndarray]:
         """Backpropagation: the gradient of each layer's weights and bias, from that of the logits (n, classes)."""
-        found = []
+        found: list[np.ndarray] = []
         for below, (weights, _), rate in zip(inputs[::-1], self.layers[::-1], [*self.dropout[::-1], 0], strict=True):
             found = [below.T @ errors, errors.sum(axis=0), *found]
             errors = (errors @ weights.T) * (below > 0) / (1 - rate)

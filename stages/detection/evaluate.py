@@ -66,9 +66,10 @@ def draw(
 
     truth, shown, missed = map(in_square, (truth, shown, missed))
     chosen = np.random.default_rng(seed).permutation(len(squares))[:SHOWN_SCENES]
-    tables = [[table[table.scene == scene] for scene in chosen] for table in (truth, shown)]
+    marked, boxes = ([table[table.scene == scene] for scene in chosen] for table in (truth, shown))
     title = f"{len(chosen)} scenes of {split}, drawn at random; dotted: marked faces"
-    detection_figures.predictions([squares[scene] for scene in chosen], *tables, title, folder / f"{split}_scenes.png")
+    pixels = [squares[scene] for scene in chosen]
+    detection_figures.predictions(pixels, marked, boxes, title, folder / f"{split}_scenes.png")
     wrong = shown[~shown.right_class]
     for name, table, title, caption in (
         ("misses", missed.sort_values("side", ascending=False, kind="stable"),
@@ -101,7 +102,8 @@ def main(
     merge = settings.evaluation.merge
     if unknown := {*merge, *merge.values()} - {*classes}:
         raise UserError(f"evaluation.merge: {min(unknown)} is none of {', '.join(classes)}")
-    model, results, curves = trained.read_bytes(), {"scores": [], "report": [], "shown": []}, None
+    model, curves = trained.read_bytes(), None
+    results: dict[str, list[pd.DataFrame]] = {"scores": [], "report": [], "shown": []}
     with replacing(pictures) as partial:
         partial.mkdir()
         for split in shards.held_out(pixels):

@@ -89,7 +89,7 @@ def grouped(scenes: pd.DataFrame, archives: dict[str, Archive], correlation: flo
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], fractions: Fractions, seed: int) -> pd.DataFrame:
     """The rows of the manifest with their split, without those that are left out, in their order."""
-    uses = {name: dataset.use for name, dataset in datasets.items()}
+    uses: dict[str, str] = {name: dataset.use for name, dataset in datasets.items()}
     own = faces[faces.dataset.map(uses) == "split"]
     divided = own.assign(split=assign(own, fractions.fractions, seed))
     return with_other_datasets(divided, faces, uses).sort_index()
@@ -160,8 +160,8 @@ def main(
     write_csv(rejects, refusals)
     write_json(details, amounts(faces, refusals, pairs))
     write_json(headlines, {"scenes": int(scenes.split.notna().sum()), "faces": len(marked), "rejects": len(refusals)})
-    seen = f"{len(scenes):,} scenes in {scenes.group.nunique():,} groups"
-    return f"{seen}, {len(marked):,} faces; {len(refusals):,} rejected"
+    amount = f"{len(scenes):,} scenes in {scenes.group.nunique():,} groups"
+    return f"{amount}, {len(marked):,} faces; {len(refusals):,} rejected"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import requests
 from pydantic import Field
@@ -51,7 +51,7 @@ class RetryingAdapter(requests.adapters.HTTPAdapter):
         self.seconds = seconds
         super().__init__(max_retries=RETRY)
 
-    def send(self, *args, **kwargs) -> requests.Response:
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         return super().send(*args, **kwargs | {"timeout": self.seconds})
 
 
@@ -74,11 +74,11 @@ def timeout() -> float:
 def retrying(seconds: float) -> Iterator[None]:
     """Let all new sessions of requests use `RetryingAdapter`: the client offers no other way."""
     original = requests.sessions.HTTPAdapter
-    requests.sessions.HTTPAdapter = functools.partial(RetryingAdapter, seconds)
+    requests.sessions.HTTPAdapter = functools.partial(RetryingAdapter, seconds)  # type: ignore[assignment, misc]  # a class
     try:
         yield
     finally:
-        requests.sessions.HTTPAdapter = original
+        requests.sessions.HTTPAdapter = original  # type: ignore[misc]  # a class
 
 
 def sign_in() -> tuple["KaggleApi", bool]:
@@ -125,7 +125,8 @@ def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> It
         yield
     except requests.HTTPError as error:
         answer = error.response
-        status = answer.json()["code"] if answer.ok else answer.status_code
+        # The client raises one without a response where a token of its proxy has expired.
+        status = 401 if answer is None else answer.json()["code"] if answer.ok else answer.status_code
         raise UserError(refusal(status, handle, signed_in)) from None
     except json.JSONDecodeError:
         raise UserError(
@@ -203,7 +204,8 @@ def fetch(dataset: Kaggle, destination: Path) -> dict[str, str | int | None]:
     UserError
         If the download fails; the message says why and what to do.
     """
-    owner, name, version = (*dataset.handle.split("/"), None)[:3]
+    owner, name, *given = dataset.handle.split("/")
+    version = given[0] if given else None
     seconds = timeout()
     with retrying(seconds):
         api, signed_in = sign_in()

@@ -76,6 +76,8 @@ def build(
     ------
     UserError
         If there is no such network, or it cannot be built so.
+    ValueError
+        If a YOLO gets no anchors.
     """
     if image_size % COARSEST:
         raise UserError(f"image_size: {image_size} is no multiple of {COARSEST}, the coarsest cell of a detector")
@@ -87,6 +89,8 @@ def build(
                 f"model: {model} begins untrained; set alpha: 1.0, train_from: input, and weights: none or a trained "
                 f"detector's file, {SUFFIX}"
             )
+        if anchors is None:
+            raise ValueError(f"{model} needs anchors")
         detector = Detector(*yolo.build(model, image_size, classes, anchors))
     elif model in applications.networks():
         pretrained = weights != "none"

@@ -15,8 +15,7 @@ from facemask.networks.detection.layers import MOMENTUM, activate, convolution, 
 
 if TYPE_CHECKING:
     import keras
-
-    Tensor = keras.KerasTensor
+    from keras import KerasTensor as Tensor
 
 STRIDES = (8, 16, 32)
 HEAD_CONVOLUTIONS = 2
@@ -34,7 +33,7 @@ def maps_of(trunk: "keras.Model", image_size: int) -> list["Tensor"]:
     """
     last = {}
     for layer in trunk.layers[1:]:
-        shape = getattr(layer.output, "shape", ())
+        shape: tuple[int | None, ...] = getattr(layer.output, "shape", ())
         if len(shape) == 4 and shape[1] == shape[2]:
             last[shape[1]] = layer.output
     missing = [stride for stride in STRIDES if image_size // stride not in last]

@@ -45,8 +45,8 @@ def grid(image_size: int, strides: Sequence[int], anchors: Sequence[np.ndarray] 
         centres.append(np.repeat(places, len(own), axis=0))
         shapes.append(np.tile(own, (len(places), 1)))
         sides.append(np.full((len(centres[-1]), 1), stride))
-    centres, sides, shapes = (np.concatenate(parts).astype(np.float32) for parts in (centres, sides, shapes))
-    return Cells(centres, sides, None if anchors is None else shapes)
+    rows = [np.concatenate(parts).astype(np.float32) for parts in (centres, sides, shapes)]
+    return Cells(rows[0], rows[1], None if anchors is None else rows[2])
 
 
 def decode(raw: "keras.KerasTensor", cells: Cells) -> tuple["keras.KerasTensor", "keras.KerasTensor"]:

@@ -109,7 +109,7 @@ class State:
                 key=key,
                 history=np.array([list(row.values()) for row in self.history]),
                 names=list(self.history[0]),
-                **{f"variable{number}": np.asarray(one) for number, one in enumerate(self.arrays())},
+                **{f"variable{number}": one for number, one in enumerate(self.arrays())},
                 **{f"best{number}": one for number, one in enumerate(self.best)},
             )
 

@@ -16,8 +16,7 @@ from facemask.networks.detection.layers import convolution, prior_bias
 
 if TYPE_CHECKING:
     import keras
-
-    Tensor = keras.KerasTensor
+    from keras import KerasTensor as Tensor
 
 ANCHORS_A_MAP = 3
 OBJECT_PRIOR = 0.01

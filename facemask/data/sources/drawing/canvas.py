@@ -1,6 +1,9 @@
 """A picture to draw on: colours, curves, and polygons with antialiased edges."""
 
+from collections.abc import Iterable
+
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SUPERSAMPLING = 2
@@ -11,7 +14,7 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], float)
 
 
-def pixel(colour) -> tuple[int, ...]:
+def pixel(colour: Iterable[float]) -> tuple[int, ...]:
     """A colour as Pillow takes it."""
     return tuple(min(max(int(value), 0), 255) for value in colour)
 
@@ -25,7 +28,7 @@ def catmull_rom(steps: int) -> np.ndarray:
 SPLINE = catmull_rom(steps=8)
 
 
-def curve(points, closed: bool = True) -> np.ndarray:
+def curve(points: ArrayLike, closed: bool = True) -> np.ndarray:
     """A Catmull-Rom spline through points (n, 2), as a polyline (m, 2)."""
     points = np.asarray(points, float)
     if closed:
@@ -37,7 +40,7 @@ def curve(points, closed: bool = True) -> np.ndarray:
     return spline if closed else np.concatenate([spline, points[-1:]])
 
 
-def mirrored(right) -> np.ndarray:
+def mirrored(right: ArrayLike) -> np.ndarray:
     """A closed shape from its right half, given from top to bottom, and the mirror image of that."""
     right = np.asarray(right, float)
     return np.vstack([right, right[::-1] * (-1, 1)])
@@ -51,13 +54,16 @@ class Canvas:
         self.side = size * SUPERSAMPLING
         self.image = Image.new("RGB", (self.side, self.side))
 
-    def stencil(self, points) -> Image.Image:
+    def stencil(self, points: ArrayLike) -> Image.Image:
         """The inside of a polygon (n, 2), in canvas pixels, as a mask of the size of the canvas."""
         stencil = Image.new("L", self.image.size)
         ImageDraw.Draw(stencil).polygon(np.ravel(points).tolist(), fill=255)
         return stencil
 
-    def fill(self, points, colour, opacity: float = 1.0, blur: float = 0.0, inside: Image.Image | None = None):
+    def fill(
+        self, points: ArrayLike, colour: Iterable[float], opacity: float = 1.0, blur: float = 0.0,
+        inside: Image.Image | None = None,
+    ) -> None:  # fmt: skip
         """Fill a polygon, blurred by a number of pixels, and only inside a stencil if one is given."""
         points = np.asarray(points)
         left, top = (max(0, int(least - 3 * blur)) for least in points.min(axis=0))
@@ -73,7 +79,7 @@ class Canvas:
             stencil = ImageChops.multiply(stencil, inside.crop(box))
         self.image.paste(pixel(colour), box, stencil)
 
-    def line(self, points, colour, width: float):
+    def line(self, points: ArrayLike, colour: Iterable[float], width: float) -> None:
         """Draw a polyline; width in canvas pixels."""
         ImageDraw.Draw(self.image).line(
             np.ravel(points).tolist(), fill=pixel(colour), width=max(1, round(width)), joint="curve"

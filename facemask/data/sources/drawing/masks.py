@@ -21,7 +21,7 @@ def mask_edges(rng: np.random.Generator, label: str) -> tuple[float, float]:
     return rng.uniform(0.70, 0.76), rng.uniform(1.14, 1.24)
 
 
-def draw_mask(canvas: Canvas, head: Head, rng: np.random.Generator, label: str):
+def draw_mask(canvas: Canvas, head: Head, rng: np.random.Generator, label: str) -> None:
     """A surgical mask, a cloth mask or a respirator, over nose and chin or not."""
     top, bottom = mask_edges(rng, label)
     kind = rng.choice(("surgical", "surgical", "cloth", "respirator"))
@@ -110,7 +110,7 @@ class Patch(NamedTuple):
         )
 
 
-def draw_patch(canvas: Canvas, head: Head, patch: Patch):
+def draw_patch(canvas: Canvas, head: Head, patch: Patch) -> None:
     """A patch with round corners, its shadow and a fold."""
     t = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     corners = np.stack([np.cos(t), np.sin(t)], axis=1)

@@ -7,7 +7,7 @@ from facemask.data.sources.drawing.canvas import SUPERSAMPLING, Canvas, curve, m
 from facemask.data.sources.drawing.person import CLOTHES, WALLS, Head, Person
 
 
-def draw_background(canvas: Canvas, person: Person, rng: np.random.Generator):
+def draw_background(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """A wall with a gradient of light, and blurred shapes before it."""
     side = canvas.side
     angle = rng.uniform(0, 2 * np.pi)
@@ -29,7 +29,7 @@ def draw_background(canvas: Canvas, person: Person, rng: np.random.Generator):
     canvas.image = blurred.resize((side, side), Image.Resampling.BILINEAR)
 
 
-def draw_body(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
+def draw_body(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """Neck and shoulders; they stay upright when the head turns."""
     cloth = person.clothes
     x, y = head.place(0, 0.55, 0)
@@ -45,14 +45,14 @@ def draw_body(canvas: Canvas, head: Head, person: Person, rng: np.random.Generat
             canvas.fill(np.array(collar) * u + (x, y), np.minimum(cloth * 1.25 + 12, 255))
 
 
-def draw_hair_behind(canvas: Canvas, head: Head, person: Person):
+def draw_hair_behind(canvas: Canvas, head: Head, person: Person) -> None:
     """Long hair behind the head."""
     length = person.hair_length
     half = [(0.0, -1.10), (0.50, -1.03), (0.84, -0.62), (0.92, 0.0), (0.90, 0.6 * length), (0.70, length)]
     canvas.fill(head.silhouette(curve(mirrored(half)), -0.2), person.hair * 0.72)
 
 
-def draw_ears(canvas: Canvas, head: Head, skin: np.ndarray):
+def draw_ears(canvas: Canvas, head: Head, skin: np.ndarray) -> None:
     """The ears; the head, drawn later, covers the far one of a turned head."""
     t = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     for sign in (-1, 1):
@@ -80,7 +80,7 @@ def draw_skull(canvas: Canvas, head: Head, person: Person) -> Image.Image:
     return inside
 
 
-def draw_eyes(canvas: Canvas, head: Head, person: Person):
+def draw_eyes(canvas: Canvas, head: Head, person: Person) -> None:
     """Eyes, lids and brows."""
     skin, opening, gaze = person.skin, person.eye_opening, person.gaze
     t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -111,7 +111,7 @@ def draw_eyes(canvas: Canvas, head: Head, person: Person):
         canvas.fill(head.on_face(brow * (sign, 1)), person.hair * 0.62 + skin * 0.12)
 
 
-def draw_nose(canvas: Canvas, head: Head, skin: np.ndarray, inside: Image.Image):
+def draw_nose(canvas: Canvas, head: Head, skin: np.ndarray, inside: Image.Image) -> None:
     """A lit bridge, a shaded flank, wings and nostrils."""
     x, y, z = np.array(
         [(-0.03, 0.02, 0.80), (0.05, 0.02, 0.80), (0.13, 0.36, 1.00), (0.0, 0.43, 1.02), (-0.05, 0.36, 1.02)]
@@ -121,12 +121,12 @@ def draw_nose(canvas: Canvas, head: Head, skin: np.ndarray, inside: Image.Image)
     canvas.fill(head.place(x, y, z), np.minimum(skin * 1.12 + 10, 255), 0.75, head.unit * 0.025)
     for sign in (-1, 1):
         wing = curve([(0.06, 0.27), (0.145, 0.35), (0.13, 0.42), (0.05, 0.43)]) * (sign, 1)
-        canvas.fill(head.place(*wing.T, 0.90), skin * 0.80, 0.8, head.unit * 0.015)
+        canvas.fill(head.place(wing[:, 0], wing[:, 1], 0.90), skin * 0.80, 0.8, head.unit * 0.015)
         nostril = curve([(0.035, 0.405), (0.095, 0.395), (0.10, 0.43), (0.05, 0.435)]) * (sign, 1)
-        canvas.fill(head.place(*nostril.T, 0.94), skin * 0.33)
+        canvas.fill(head.place(nostril[:, 0], nostril[:, 1], 0.94), skin * 0.33)
 
 
-def draw_mouth(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
+def draw_mouth(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """Lips, closed or open to show teeth."""
     smile, width, gap = person.smile, person.mouth_width, person.mouth_gap
     lips = person.skin * (0.86, 0.58, 0.58) * rng.uniform(0.85, 1.1)
@@ -151,7 +151,7 @@ def draw_mouth(canvas: Canvas, head: Head, person: Person, rng: np.random.Genera
     canvas.line(head.on_face(curve(seam, closed=False), 0.05), lips * 0.42, head.unit * 0.016)
 
 
-def draw_glasses(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
+def draw_glasses(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """Spectacles or sunglasses."""
     t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     frame, dark, squareness = person.frame, person.dark_glasses, rng.choice((1.0, 0.55))
@@ -165,7 +165,7 @@ def draw_glasses(canvas: Canvas, head: Head, person: Person, rng: np.random.Gene
     canvas.line(head.on_face([(-0.11, -0.02), (0, -0.05), (0.11, -0.02)], 0.12), frame, head.unit * 0.03)
 
 
-def draw_hair(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator):
+def draw_hair(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """Hair over the forehead and at the sides."""
     top = 1.06 + rng.uniform(0.0, 0.14)
     hair, line, part = person.hair, person.hairline, person.parting
@@ -199,7 +199,7 @@ def draw_hair(canvas: Canvas, head: Head, person: Person, rng: np.random.Generat
         canvas.line(head.silhouette(strand, 0.2), hair * rng.choice((0.86, 1.12)) + 3, head.unit * 0.02)
 
 
-def draw_hat(canvas: Canvas, head: Head, person: Person):
+def draw_hat(canvas: Canvas, head: Head, person: Person) -> None:
     """A knitted cap."""
     tone = person.hat_colour
     half = [(0.0, -1.22), (0.48, -1.12), (0.80, -0.72), (0.82, -0.44), (0.4, -0.40), (0.0, -0.39)]

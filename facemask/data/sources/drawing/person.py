@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from facemask.data.sources.drawing.canvas import curve, mirrored, rgb
 
@@ -41,7 +42,7 @@ class Person(SimpleNamespace):
         return cls(
             **{name: rng.uniform(*limits) for name, limits in MEASURES.items()},
             **{name: rng.random() < probability for name, probability in FEATURES.items()},
-            **{name: rgb(rng.choice(tones)) * rng.uniform(*light) for name, (tones, *light) in COLOURS.items()},
+            **{name: rgb(rng.choice(tones)) * rng.uniform(low, high) for name, (tones, low, high) in COLOURS.items()},
         )
 
 
@@ -61,18 +62,18 @@ class Head:
         tilted = [[roll[0], -roll[1]], [roll[1], roll[0]]]
         self.projection = self.unit * np.array(tilted) @ nodded @ turned @ np.diag([person.width, 1, 1])
 
-    def place(self, x, y, z) -> np.ndarray:
+    def place(self, x: ArrayLike, y: ArrayLike, z: ArrayLike) -> np.ndarray:
         """Canvas positions (n, 2) of points in head coordinates."""
         across, along, towards = self.projection.T
         return self.centre + np.multiply.outer(x, across) + np.multiply.outer(y, along) + np.multiply.outer(z, towards)
 
-    def on_face(self, points, lift: float = 0.0) -> np.ndarray:
+    def on_face(self, points: ArrayLike, lift: float | np.ndarray = 0.0) -> np.ndarray:
         """Canvas positions of points (n, 2) that lie on the front of the head, lifted off it."""
         x, y = np.asarray(points, float).T
         depth = DEPTH * np.sqrt(np.clip(1 - (x / 0.95) ** 2 - (y / 1.35) ** 2, 0.02, 1))
         return self.place(x, y, depth + lift)
 
-    def silhouette(self, points, depth=0.0) -> np.ndarray:
+    def silhouette(self, points: ArrayLike, depth: ArrayLike = 0.0) -> np.ndarray:
         """Canvas positions of an outline, which yaw moves but does not narrow."""
         x, y = np.asarray(points, float).T
         return self.place(x / np.cos(self.yaw), y, depth)

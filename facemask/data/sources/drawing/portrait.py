@@ -21,7 +21,7 @@ def develop(canvas: Canvas, exposure: float, rng: np.random.Generator) -> Image.
 
 def draw_figure(
     canvas: Canvas, head: Head, person: Person, rng: np.random.Generator, label: str, patch: Patch | None = None
-):
+) -> None:
     """Somebody, before whatever the canvas shows already; the parameters are those of `draw_person`."""
     if person.long_hair and not person.bald:
         parts.draw_hair_behind(canvas, head, person)
