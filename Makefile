@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BASE ?= main
-export BASE EXP INSTEAD_OF NAME PHOTOS UPGRADE WEIGHTS YUNET
+export BASE EXP INSTEAD_OF NAME PHOTOS UPGRADE VERSION WEIGHTS YUNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
@@ -58,8 +58,9 @@ ui: $(ENVIRONMENT) ## Open MLflow on the runs recorded in this folder
 diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails if the model is worse
 	@python -m facemask.experiments.diff branch="$$BASE"
 
-promote: $(ENVIRONMENT) ## Make the model of an experiment or revision the champion in MLflow: make promote EXP=NAME
-	@python -m facemask.experiments.promote revision="$$EXP" $${INSTEAD_OF:+instead_of="$$INSTEAD_OF"}
+promote: $(ENVIRONMENT) ## Make an experiment's model MLflow's champion: make promote EXP=NAME; VERSION=v1.0.0 tags it
+	@python -m facemask.experiments.promote revision="$$EXP" $${INSTEAD_OF:+instead_of="$$INSTEAD_OF"} \
+		$${VERSION:+version="$$VERSION"}
 
 study: $(ENVIRONMENT) ## Run the missing experiments of study.yaml, and write docs/study.md
 	@python -m facemask.experiments.study experiments=study.yaml page=docs/study.md picture=docs/study.png

