@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BASE ?= main
-export BASE EXP INSTEAD_OF NAME PHOTOS UPGRADE VERSION WEIGHTS YUNET
+export ADDRESS BASE EXP INSTEAD_OF NAME PHOTOS UPGRADE VERSION WEIGHTS YUNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/requirements.lock
 NOT_COMPARED := Created|Executor|State|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|corruption_accuracy|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help repro detect keras preset pose verify test slow compare ui diff promote study pretrain bench lock audit
+.PHONY: help repro detect keras preset pose verify test slow compare ui diff promote study pretrain bench lock audit release
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -61,6 +61,10 @@ diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails 
 promote: $(ENVIRONMENT) ## Make an experiment's model MLflow's champion: make promote EXP=NAME; VERSION=v1.0.0 tags it
 	@python -m facemask.experiments.promote revision="$$EXP" $${INSTEAD_OF:+instead_of="$$INSTEAD_OF"} \
 		$${VERSION:+version="$$VERSION"}
+
+release: $(ENVIRONMENT) ## Make a release of the champion, for upload: make release VERSION=v1.0.0 ADDRESS=URL
+	@python -m facemask.experiments.release version="$$VERSION" address="$$ADDRESS" \
+		folder=releases description=facemask/inference/release.toml
 
 study: $(ENVIRONMENT) ## Run the missing experiments of study.yaml, and write docs/study.md
 	@python -m facemask.experiments.study experiments=study.yaml page=docs/study.md picture=docs/study.png

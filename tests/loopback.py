@@ -1,6 +1,6 @@
-"""A fake Kaggle server on 127.0.0.1: the client's protocol, and its failures.
+"""Servers on 127.0.0.1: of a folder, and a fake Kaggle with the client's protocol and its failures.
 
-The API is reached as a proxy, since the client's address is fixed; the storage to which it redirects is on another
+Kaggle's API is reached as a proxy, since the client's address is fixed; the storage to which it redirects is on another
 port, reached first through the proxy, and directly when a transfer is resumed. `scripts` list the answers to the next
 requests; without, they succeed.
 """
@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,27 @@ ANSWERS = {
     "GetDataset": {"currentVersionNumber": 3},
     "GetDatasetMetadata": {"info": {"licenses": [{"name": "CC0-1.0"}]}},
 }
+
+
+@contextmanager
+def offered(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve the files of a folder; gives its address, and the paths that were requested."""
+    requested = []
+
+    class Files(SimpleHTTPRequestHandler):
+        def log_request(self, *_):
+            requested.append(self.path)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", requested
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,13 +1,11 @@
 """Detectors: weights are downloaded once and checked; detections at several sizes are merged."""
 
-import threading
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loopback import offered
 from PIL import Image
 
 from facemask.data.boxes import Box
@@ -15,40 +13,29 @@ from facemask.inference.detectors import DETECTORS, Face, WeightsError, suppress
 
 
 @contextmanager
-def offered(folder: Path, monkeypatch):
+def in_place_of_yunet(folder: Path, monkeypatch):
     """Serve a folder on this machine as the address of YuNet; yields the requested paths."""
-    requested = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_request(self, *_):
-            requested.append(self.path)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(yunet, "ADDRESS", f"http://127.0.0.1:{server.server_port}/{yunet.NAME}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(Path("cache").absolute()))
-    try:
+    with offered(folder) as (address, requested):
+        monkeypatch.setattr(yunet, "ADDRESS", f"{address}/{yunet.NAME}")
         yield requested
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_weights_with_another_hash_are_refused_and_not_kept(tmp_path, monkeypatch):
     (tmp_path / yunet.NAME).write_text("something else")
-    with offered(tmp_path, monkeypatch), pytest.raises(WeightsError, match="another sha256"):
+    with in_place_of_yunet(tmp_path, monkeypatch), pytest.raises(WeightsError, match="another sha256"):
         yunet.YuNet(None, [320])
     assert not [path for path in Path("cache").rglob("*") if path.is_file()]
 
 
 def test_a_failed_download_is_reported(tmp_path, monkeypatch):
-    with offered(tmp_path, monkeypatch), pytest.raises(WeightsError, match=r"cannot be fetched .+HTTPError"):
+    with in_place_of_yunet(tmp_path, monkeypatch), pytest.raises(WeightsError, match=r"cannot be fetched .+HTTPError"):
         yunet.YuNet(None, [320])
 
 
 @pytest.mark.real
 def test_weights_are_downloaded_once_and_again_if_they_are_damaged(shared, monkeypatch):
-    with offered(shared / "weights", monkeypatch) as requested:
+    with in_place_of_yunet(shared / "weights", monkeypatch) as requested:
         yunet.YuNet(None, [320])
         yunet.YuNet(None, [320])
         assert requested == [f"/{yunet.NAME}"]

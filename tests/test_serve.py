@@ -46,10 +46,10 @@ class Server:
 
 
 @contextmanager
-def serving(*args, cores: set[int] | None = None) -> Iterator[Server]:
-    """A server on a free port, on some cores if given; stopped by Ctrl-C."""
+def serving(*args, cores: set[int] | None = None, source: Path = ROOT) -> Iterator[Server]:
+    """A server on a free port, on some cores if given, of this or other source code; stopped by Ctrl-C."""
     command = [sys.executable, "-m", "facemask", "serve", "--port", "0", "--no-browser", *map(str, args)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(source)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         if cores:
             os.sched_setaffinity(process.pid, cores)

@@ -1,6 +1,7 @@
 """Classification with an exported model, as `stages.export` writes it, without TensorFlow."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from facemask.core.errors import UserError
 from facemask.engines.litert import LABELS, Runner, packed_labels
 from facemask.evaluation.decision import decide
 
+AnyPath = Path | zipfile.Path  # in a folder or in a zip
 DEFAULT_FOLDER = Path("models/tflite")
 DEFAULT_FILE = "int8.tflite"
 MAX_SIZE = 10_000
 
 
 class Classifier:
-    """A .tflite file with the labels and the decision rule beside it; not thread-safe.
+    """A .tflite file with the labels and the decision rule beside it, in a folder or a zip; not thread-safe.
 
     Attributes
     ----------
@@ -40,7 +42,7 @@ class Classifier:
         If the folder or a file in it is missing or not valid.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: AnyPath):
         self.file = path / DEFAULT_FILE if path.suffix != ".tflite" else path
         if not self.file.is_file():
             raise UserError(
@@ -52,8 +54,8 @@ class Classifier:
             self.probabilities = Runner(content)
         except (ValueError, RuntimeError):
             raise UserError(f"{self.file} is not a .tflite model, or is truncated; run dvc repro export") from None
-        self.classes = read_labels(self.file.with_name(LABELS), packed_labels(content), self.file)
-        rule = self.file.with_name("decision.json")
+        self.classes = read_labels(self.file.parent / LABELS, packed_labels(content), self.file)
+        rule = self.file.parent / "decision.json"
         self.label, self.threshold = read_values(
             rule,
             label=lambda value: isinstance(value, str),
@@ -62,7 +64,7 @@ class Classifier:
         if self.threshold is not None and self.label not in self.classes:
             raise UserError(f"{rule}: label {self.label!r:.50} is not in labels.txt; run dvc repro export")
         self.margin, self.min_size = read_values(
-            self.file.with_name("faces.json"),
+            self.file.parent / "faces.json",
             margin=lambda value: is_number(value, (int, float), 2),
             min_size=lambda value: is_number(value, (int,), MAX_SIZE),
         )
@@ -82,7 +84,7 @@ class Classifier:
         return decide(probabilities, self.classes, self.label, self.threshold)
 
 
-def read(file: Path) -> str:
+def read(file: AnyPath) -> str:
     """Read a text file of the exported folder."""
     try:
         return file.read_text(encoding="utf-8")
@@ -95,7 +97,7 @@ def read(file: Path) -> str:
         raise UserError(f"{file} is not text; run dvc repro export") from None
 
 
-def read_labels(file: Path, packed: bytes | None, model: Path) -> list[str]:
+def read_labels(file: AnyPath, packed: bytes | None, model: AnyPath) -> list[str]:
     """Read the labels beside a model, and check that they are those inside the model."""
     labels = read(file).splitlines()
     if packed is None:
@@ -108,7 +110,7 @@ def read_labels(file: Path, packed: bytes | None, model: Path) -> list[str]:
     return labels
 
 
-def read_values(file: Path, **checks: Callable[[Any], bool]) -> list[Any]:
+def read_values(file: AnyPath, **checks: Callable[[Any], bool]) -> list[Any]:
     """Read the named values of a JSON file of the exported folder, each validated by its check."""
     try:
         content = json.loads(read(file))

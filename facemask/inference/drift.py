@@ -1,6 +1,7 @@
 """Drift: how far the faces that a model labels are from those that it was tested on."""
 
 import csv
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Comparison(NamedTuple):
     p: float | None
 
 
-def read_faces(file: Path) -> dict[str, np.ndarray]:
+def read_faces(file: Path | zipfile.Path) -> dict[str, np.ndarray]:
     """The columns `REMEMBERED` of a log or a reference; a last line that was cut off is left out.
 
     Raises

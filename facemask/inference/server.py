@@ -4,7 +4,6 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemask.data.images import ImageError, decode
+from facemask.inference.classifier import AnyPath
 from facemask.inference.drawing import colour
 from facemask.inference.recognition import LabelledFace, Recognizer
 
@@ -98,7 +98,7 @@ def own_page(request: Request, origin: Annotated[str | None, Header(include_in_s
         raise HTTPException(403, f"requests from pages of {origin} are not answered")
 
 
-def application(recognize: Recognizer, workers: int, card: Path | None) -> FastAPI:
+def application(recognize: Recognizer, workers: int, card: AnyPath | None) -> FastAPI:
     """The page and its API. At most as many photos as workers are decoded at a time; others wait."""
     app = FastAPI(
         title="facemask", summary="Faces in a photo, and how they wear a mask.", docs_url=None, redoc_url=None,

@@ -57,8 +57,9 @@ def model_argument(parser: argparse._ActionsContainer) -> None:
     from facemask.inference.classifier import DEFAULT_FOLDER
 
     parser.add_argument(
-        "--model", type=Path, default=DEFAULT_FOLDER, metavar="PATH",
-        help="the folder that `dvc repro export` writes, or one .tflite file in it (%(default)s; of a folder, int8)",
+        "--model", type=Path, metavar="PATH",
+        help="the folder that `dvc repro export` writes, or one .tflite file in it; of a folder, int8 "
+        f"({DEFAULT_FOLDER}, or if there is none, the released model, which is downloaded once)",
     )  # fmt: skip
 
 
@@ -108,13 +109,15 @@ def recognizer(args: argparse.Namespace, workers: int) -> "Recognizer":
     from facemask.inference.detectors.mask_detector import MaskDetector
     from facemask.inference.log import Log
     from facemask.inference.recognition import Recognizer
+    from facemask.inference.release import located
 
     if args.log and args.detector in LABELLING:
         raise UserError(f"--log is of what a classifier sees, and --detector {args.detector} needs none; leave one out")
     cv2.setNumThreads(1)  # photos are processed in parallel
     classifiers: list[Classifier | MaskDetector] = []
     if args.detector not in LABELLING:
-        classifiers += [Classifier(args.model) for _ in range(workers)]
+        model = located(args.model)
+        classifiers += [Classifier(model) for _ in range(workers)]
     try:
         detectors = [DETECTORS[args.detector](args.detector_weights, args.detector_size) for _ in range(workers)]
     except WeightsError as error:

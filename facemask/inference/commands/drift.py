@@ -17,6 +17,7 @@ from pathlib import Path
 from facemask.core.errors import UserError
 from facemask.inference.commands import model_argument
 from facemask.inference.drift import REFERENCE, Comparison, compare, draw, read_faces
+from facemask.inference.release import located
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the comparison; return the exit status."""
-    folder = args.model.parent if args.model.suffix == ".tflite" else args.model
+    model = located(args.model)
+    folder = model.parent if model.suffix == ".tflite" else model
     if not (folder / REFERENCE).is_file():
         raise UserError(
             f"there is no {REFERENCE} in {folder}; name the folder that `dvc repro export` writes: --model FOLDER"

@@ -37,8 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--port", type=int, default=8000, help="0: any free port (%(default)s)")
     parser.add_argument(
-        "--card", type=Path, metavar="FILE", help=f"the model card to show (with the default model, {CARD})"
-    )
+        "--card", type=Path, metavar="FILE",
+        help=f"the model card to show ({CARD.name} beside the model; for {DEFAULT_FOLDER}, {CARD})",
+    )  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="print the address without opening a browser")
 
 
@@ -54,9 +55,11 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--card: there is no file {args.card}")
     listener = listen(args.host, args.port)
     recognize = recognizer(args, workers := cores())
-    own = CARD if args.model == DEFAULT_FOLDER and CARD.is_file() else None
+    folder = recognize.classifier.file.parent
+    own = CARD if folder == DEFAULT_FOLDER else folder / CARD.name
+    card = args.card or (own if own.is_file() else None)
     config = uvicorn.Config(
-        application(recognize, workers, args.card or own), http=Connection, ws="none", log_level="error",
+        application(recognize, workers, card), http=Connection, ws="none", log_level="error",
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/"

@@ -1,6 +1,5 @@
 """YuNet by OpenCV (W. Wu et al., "YuNet: a tiny millisecond-level face detector", 2023)."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,9 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facemask.core.errors import UserError
 from facemask.core.terminal import silenced
 from facemask.data.boxes import Box
 from facemask.inference.detectors import Face, WeightsError, suppressed
+from facemask.inference.download import fetched
 
 NAME = "face_detection_yunet_2023mar.onnx"
 ADDRESS = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{NAME}"
@@ -33,7 +34,10 @@ class YuNet:
 
     def __init__(self, weights: Path | None, sizes: Sequence[int]):
         self.sizes = sizes
-        file = weights or fetched()
+        try:
+            file = weights or fetched("the face detector", ADDRESS, SHA256, NAME)
+        except UserError as error:
+            raise WeightsError(str(error)) from None
         if not file.is_file():
             raise WeightsError(f"there is no file {file}")
         with silenced():
@@ -60,21 +64,3 @@ class YuNet:
             if box.left < box.right and box.top < box.bottom:
                 landmarks = tuple((x / scale, y / scale) for x, y in zip(places[::2], places[1::2], strict=True))
                 yield Face(box, score, landmarks=landmarks)
-
-
-def fetched() -> Path:
-    """The weights in the user's cache, downloaded the first time."""
-    import platformdirs
-
-    file = platformdirs.user_cache_path("facemask") / NAME
-    if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == SHA256:
-        return file
-    import pooch
-
-    try:
-        return Path(pooch.retrieve(ADDRESS, f"sha256:{SHA256}", NAME, file.parent, progressbar=True))
-    except OSError as error:  # those of requests too
-        reason = f"cannot be fetched from {ADDRESS} ({type(error).__name__})"
-    except ValueError:
-        reason = f"at {ADDRESS} has another sha256 than {SHA256}"
-    raise WeightsError(f"the face detector {reason}")
