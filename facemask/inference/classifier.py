@@ -23,6 +23,8 @@ class Classifier:
 
     Attributes
     ----------
+    folder, file : path
+        The exported folder, and the .tflite file in it.
     classes : list of str
         In the order of the outputs.
     label, threshold : str and float or None
@@ -43,7 +45,8 @@ class Classifier:
     """
 
     def __init__(self, path: AnyPath):
-        self.file = path / DEFAULT_FILE if path.suffix != ".tflite" else path
+        self.folder = folder_of(path)
+        self.file = path / DEFAULT_FILE if path == self.folder else path
         if not self.file.is_file():
             raise UserError(
                 f"there is no model {self.file}; in a clone `make repro` or `dvc repro export` makes one, "
@@ -54,8 +57,8 @@ class Classifier:
             self.probabilities = Runner(content)
         except (ValueError, RuntimeError):
             raise UserError(f"{self.file} is not a .tflite model, or is truncated; run dvc repro export") from None
-        self.classes = read_labels(self.file.parent / LABELS, packed_labels(content), self.file)
-        rule = self.file.parent / "decision.json"
+        self.classes = read_labels(self.folder / LABELS, packed_labels(content), self.file)
+        rule = self.folder / "decision.json"
         self.label, self.threshold = read_values(
             rule,
             label=lambda value: isinstance(value, str),
@@ -64,7 +67,7 @@ class Classifier:
         if self.threshold is not None and self.label not in self.classes:
             raise UserError(f"{rule}: label {self.label!r:.50} is not in labels.txt; run dvc repro export")
         self.margin, self.min_size = read_values(
-            self.file.parent / "faces.json",
+            self.folder / "faces.json",
             margin=lambda value: is_number(value, (int, float), 2),
             min_size=lambda value: is_number(value, (int,), MAX_SIZE),
         )
@@ -82,6 +85,11 @@ class Classifier:
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """The class of every row (n, classes), as indices (n,), by the decision rule fitted on validation."""
         return decide(probabilities, self.classes, self.label, self.threshold)
+
+
+def folder_of(path: AnyPath) -> AnyPath:
+    """The exported folder that a path names, itself or by a .tflite file in it."""
+    return path.parent if isinstance(path, Path) and path.suffix == ".tflite" else path
 
 
 def read(file: AnyPath) -> str:

@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 
 from facemask.core.errors import UserError
+from facemask.inference.classifier import folder_of
 from facemask.inference.commands import model_argument
 from facemask.inference.drift import REFERENCE, Comparison, compare, draw, read_faces
 from facemask.inference.release import located
@@ -35,8 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the comparison; return the exit status."""
-    model = located(args.model)
-    folder = model.parent if model.suffix == ".tflite" else model
+    folder = folder_of(located(args.model))
     if not (folder / REFERENCE).is_file():
         raise UserError(
             f"there is no {REFERENCE} in {folder}; name the folder that `dvc repro export` writes: --model FOLDER"

@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--card: there is no file {args.card}")
     listener = listen(args.host, args.port)
     recognize = recognizer(args, workers := cores())
-    folder = recognize.classifier.file.parent
+    folder = recognize.classifier.folder
     own = CARD if folder == DEFAULT_FOLDER else folder / CARD.name
     card = args.card or (own if own.is_file() else None)
     config = uvicorn.Config(

@@ -21,6 +21,8 @@ class MaskDetector:
 
     Attributes
     ----------
+    folder, file : path
+        The file, and the folder in which it is.
     classes : list of str
         In the order of the scores.
     size : int
@@ -40,6 +42,7 @@ class MaskDetector:
 
     def __init__(self, weights: Path | None):
         self.file = weights or DEFAULT_FILE
+        self.folder = self.file.parent
         if not self.file.is_file():
             raise WeightsError(f"there is no detector {self.file}; `make detect` makes one")
         content = self.file.read_bytes()
