@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, answers, draw_photos, shell, wait_until
+from conftest import ROOT, answers, draw_photos, duplicate, shell, wait_until
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that stay, and the address at which they answer.
@@ -33,6 +33,9 @@ ELSEWHERE = {
     "make preset NAME=kaggle": "test_kaggle.py",
     "dvc remote add --default storage s3://": "test_remotes.py",
     "dvc push": "test_remotes.py",
+    "dvc artifacts get": "test_remotes.py",
+    "dvc get": "test_remotes.py",
+    "facemask predict --model model photo.jpg": "test_remotes.py",
     "mlflow server": "test_remotes.py",
 }
 
@@ -59,8 +62,9 @@ def test_what_is_run_elsewhere_is_in_the_docs_and_its_test_is_there():
 
 
 @pytest.fixture
-def ready(copy, shared, tmp_path) -> tuple[Path, dict[str, str]]:
-    """A reproduced repository with the files that the docs name, and the environment of a user in it."""
+def ready(experimented, shared, tmp_path) -> tuple[Path, dict[str, str]]:
+    """A repository with an experiment and the files that the docs name, and the environment of a user in it."""
+    copy = duplicate(experimented, tmp_path / "copy")
     [photo] = draw_photos(tmp_path / "drawn", 1)
     shutil.copy(photo, copy / "photo.jpg")
     draw_photos(copy / "photos")
