@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 BASE ?= main
-export ADDRESS BASE EXP INSTEAD_OF NAME PHOTOS UPGRADE VERSION WEIGHTS YUNET
+MODEL ?= models/tflite
+export ADDRESS BASE EXP INSTEAD_OF MODEL NAME PHOTOS UPGRADE VERSION WEIGHTS YUNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
@@ -11,7 +12,7 @@ ENVIRONMENT := .venv/requirements.lock
 NOT_COMPARED := Created|Executor|State|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|corruption_accuracy|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help repro detect keras preset pose verify test slow compare ui diff promote study pretrain bench lock audit release
+.PHONY: help repro detect keras preset pose verify test slow compare ui diff promote study pretrain bench lock audit release page
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -29,6 +30,9 @@ detect: $(ENVIRONMENT) ## Run the stages of the detection pipeline that are out 
 keras: $(ENVIRONMENT) ## Put the classifier together as one Keras model, models/classifier.keras
 	@python -m facemask.experiments.keras_model backbone=models/backbone weights=models/trained.npz \
 		labels=models/labels.txt model=models/classifier.keras
+
+page: $(ENVIRONMENT) ## Put a page that runs the model in the browser into page/: make page [MODEL=FOLDER or FILE]
+	@python -m facemask.inference.page model="$$MODEL" page=page
 
 compare: $(ENVIRONMENT) ## Compare the experiments on this commit: parameters and metrics that differ
 	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '($(NOT_COMPARED))$$'

@@ -32,7 +32,7 @@ from PIL import Image
 from facemask.core import params
 from facemask.core.params import Section
 from facemask.data.archive import write_archive
-from facemask.data.sources import synthetic
+from facemask.data.sources import synthetic, synthetic_scenes
 from facemask.experiments import preset
 from stages.__main__ import Params
 
@@ -367,6 +367,22 @@ def facemask(*args, **environment) -> subprocess.CompletedProcess:
 def exported(reproduced, tmp_path_factory) -> Path:
     """The folder of .tflite files that the tiny pipeline exports. Read only."""
     return with_rule(reproduced / "models/tflite", tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def exported_detector(tmp_path_factory) -> Path:
+    """An untrained detector as a .tflite file with its labels and threshold inside. Read only."""
+    from facemask.core.files import prepare_tensorflow
+    from facemask.engines import litert
+    from facemask.networks import detection
+
+    prepare_tensorflow(7, 2)
+    whole = detection.decoded(detection.build("mobilenet_v2", 0.35, "none", "input", 16, 96, 3, None))
+    labels = "\n".join(sorted(synthetic_scenes.FRACTIONS))
+    content = litert.with_labels(litert.convert(whole), labels.encode())
+    file = tmp_path_factory.mktemp("exported") / "detector.tflite"
+    file.write_bytes(litert.with_file(content, "detector.json", json.dumps({"score": 0.005}).encode()))
+    return file
 
 
 def with_rule(exported: Path, folder: Path, **changes) -> Path:

@@ -166,19 +166,8 @@ def test_the_key_of_a_training_is_of_its_settings_and_files():
     assert key_of("x", Path("a")) != one
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> Path:
-    """An untrained detector as a .tflite file with its labels and threshold inside."""
-    prepare_tensorflow(7, 2)
-    whole = detection.decoded(detection.build("mobilenet_v2", 0.35, "none", "input", 16, SIZE, 3, None))
-    content = litert.with_labels(litert.convert(whole), "\n".join(CLASSES).encode())
-    file = tmp_path_factory.mktemp("exported") / "detector.tflite"
-    file.write_bytes(litert.with_file(content, "detector.json", json.dumps({"score": 0.005}).encode()))
-    return file
-
-
-def test_a_detector_labels_what_it_finds_in_a_photo_of_any_shape(exported):
-    find = DETECTORS["mask-detector"](exported, [320])
+def test_a_detector_labels_what_it_finds_in_a_photo_of_any_shape(exported_detector):
+    find = DETECTORS["mask-detector"](exported_detector, [320])
     assert find.classes == CLASSES
     scene = np.asarray(synthetic_scenes.draw_scene(0, 3, 200)[0])
     faces = find(scene)
@@ -191,26 +180,27 @@ def test_a_detector_labels_what_it_finds_in_a_photo_of_any_shape(exported):
     assert [face.score for face in faces] == sorted((face.score for face in faces), reverse=True)
 
 
-def test_predict_uses_the_detector_without_a_classifier(exported):
+def test_predict_uses_the_detector_without_a_classifier(exported_detector):
     scene, _ = synthetic_scenes.draw_scene(0, 3, 200)
     scene.save("scene.png")
     Image.new("RGB", (8, 8)).save("tiny.png")
     done = facemask(
-        "predict", "*.png", "--detector", "mask-detector", "--detector-weights", exported, "--format", "json"
+        "predict", "*.png", "--detector", "mask-detector", "--detector-weights", exported_detector, "--format", "json"
     )
     assert done.returncode == 0, done.stderr
     first, _ = map(json.loads, done.stdout.splitlines())
     assert set(first["faces"][0]["probabilities"]) == set(CLASSES)
     assert first["faces"][0]["label"] in CLASSES
     small = facemask(
-        "predict", "scene.png", "--detector", "mask-detector", "--detector-weights", exported, "--min-size", "500"
-    )
+        "predict", "scene.png", "--detector", "mask-detector", "--detector-weights", exported_detector,
+        "--min-size", "500",
+    )  # fmt: skip
     assert "too small" in small.stdout
 
 
-def test_a_detector_with_no_labels_inside_is_one_line(exported):
-    with zipfile.ZipFile(exported) as inside:
-        model = exported.read_bytes()[: inside.infolist()[0].header_offset]
+def test_a_detector_with_no_labels_inside_is_one_line(exported_detector):
+    with zipfile.ZipFile(exported_detector) as inside:
+        model = exported_detector.read_bytes()[: inside.infolist()[0].header_offset]
     unlabelled = litert.with_file(litert.with_labels(model, b""), "detector.json", b'{"score": 0.5}')
     Path("unlabelled.tflite").write_bytes(unlabelled)
     with pytest.raises(WeightsError, match="is no detector that `make detect` exported"):

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import cv2
 import pytest
 import requests
+from chromium import chromium
 from conftest import ROOT, draw_photos, facemask, wait_until, with_rule
 from PIL import Image
 from test_hostile import vast_png
@@ -290,30 +291,12 @@ def test_a_missing_card_is_one_line(exported):
 @pytest.fixture
 def browser(shared, tmp_path):
     """Chromium, with the first seconds of the video of four people as its webcam."""
-    from selenium import webdriver
-    from selenium.common.exceptions import WebDriverException
-    from selenium.webdriver.chrome.service import Service
-
     video = cv2.VideoCapture(str(shared / "data/four_people_masking.mp4"))
     with (tmp_path / "webcam.mjpeg").open("wb") as film:
         for _ in range(50):
             film.write(cv2.imencode(".jpg", video.read()[1])[1].tobytes())
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for option in (
-        "headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1400,1000",
-        "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
-        f"use-file-for-fake-video-capture={tmp_path / 'webcam.mjpeg'}",
-    ):  # fmt: skip
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    try:
-        driver = webdriver.Chrome(options, Service("/usr/bin/chromedriver"))
-    except (WebDriverException, OSError) as error:
-        pytest.fail(f"needs a browser: apt-get install chromium chromium-driver ({error})", pytrace=False)
-    driver.implicitly_wait(20)
-    yield driver
-    driver.quit()
+    with chromium(f"use-file-for-fake-video-capture={tmp_path / 'webcam.mjpeg'}") as driver:
+        yield driver
 
 
 DROP = """

@@ -3,20 +3,20 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from typing import Annotated
 
 import numpy as np
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemask.data.images import ImageError, decode
+from facemask.inference import page
 from facemask.inference.classifier import AnyPath
-from facemask.inference.drawing import colour
+from facemask.inference.page import Model
 from facemask.inference.recognition import LabelledFace, Recognizer
 
 MAX_UPLOAD = 20 * 2**20
@@ -26,7 +26,7 @@ REQUEST_SECONDS = 10
 HOSTS = ["127.0.0.1", "localhost"]
 # The page may load only itself, this server and its own images.
 POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
     "img-src blob: data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -50,18 +50,10 @@ class Answer(BaseModel):
     faces: list[FoundFace]
 
 
-class Model(BaseModel):
-    """The model in use."""
+class ServedModel(Model):
+    """The model in use, and the limit of an upload."""
 
-    file: str
-    size: int = Field(description="side of the square input, in pixels")
-    classes: dict[str, str] = Field(description="the classes and their colours")
-    label: str = Field(description="the class that the threshold is for")
-    threshold: float | None = Field(description="label is predicted from this probability on; null: the argmax")
-    margin: float = Field(description="fraction of its size by which a face is widened on every side")
-    min_size: int = Field(description="smaller faces are not labelled, in pixels")
     largest_upload: int = Field(description="of a photo's file, in bytes")
-    card: str | None = Field(description="the model card, Markdown")
 
 
 class Connection(H11Protocol):
@@ -115,25 +107,20 @@ def application(recognize: Recognizer, workers: int, card: AnyPath | None) -> Fa
         return pixels.shape, 1000 * (time.perf_counter() - start), faces
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def page() -> HTMLResponse:
-        content = files("facemask.inference.page").joinpath("index.html").read_text(encoding="utf-8")
-        return HTMLResponse(content, headers={"Content-Security-Policy": POLICY})
+    def index() -> HTMLResponse:
+        return HTMLResponse(page.read("index.html"), headers={"Content-Security-Policy": POLICY})
+
+    @app.get("/engine.js", include_in_schema=False)
+    def engine() -> Response:
+        return Response(page.read("server.js"), media_type="text/javascript")
 
     @app.get("/api/model")
-    def model() -> Model:
+    def model() -> ServedModel:
         """The model in use, its decision rule and its card."""
-        return Model(
-            file=classifier.file.name,
-            size=classifier.size,
-            classes={name: "#{:02x}{:02x}{:02x}".format(*colour(name, classifier.classes))
-                     for name in classifier.classes},
-            label=classifier.label,
-            threshold=classifier.threshold,
-            margin=classifier.margin,
-            min_size=recognize.min_size,
+        return ServedModel(
+            **page.described(classifier, recognize.min_size, card),
             largest_upload=MAX_UPLOAD,
-            card=card.read_text(encoding="utf-8") if card else None,
-        )  # fmt: skip
+        )
 
     @app.post(
         "/api/predict",
