@@ -92,7 +92,7 @@ def description(network: Classifier | MaskDetector, file: Path) -> StaticModel:
     return StaticModel(
         **sources.described(network, network.min_size, card if card.is_file() else None),
         finds_faces=detector is not None,
-        min_score=detector and detector.min_score,
+        min_score=detector.min_score if detector else None,
     )
 
 
@@ -122,7 +122,7 @@ def unpack(package: Package, folder: Path) -> None:
         )
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for name in package.files:
-            archive.extract(archive.getmember(f"package/{name}").replace(name=name), folder, filter="data")
+            archive.extract(archive.getmember(f"package/{name}").replace(name=name, mode=0o644), folder, filter="data")
 
 
 if __name__ == "__main__":
