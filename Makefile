@@ -21,11 +21,13 @@ repro: $(ENVIRONMENT) ## Run the stages that are out of date
 	@python -m stages
 	dvc repro
 	@dvc metrics diff --all --targets metrics/test.json metrics/export.json metrics/data.json
+	@python -m facemask.experiments.machine lock=dvc.lock record=metrics/machine.json
 
 detect: $(ENVIRONMENT) ## Run the stages of the detection pipeline that are out of date
 	@python -m stages.detection
 	dvc repro detection/dvc.yaml
 	@dvc metrics diff --all --targets detection/metrics/test.json detection/metrics/export.json
+	@python -m facemask.experiments.machine lock=detection/dvc.lock record=detection/metrics/machine.json
 
 keras: $(ENVIRONMENT) ## Put the classifier together as one Keras model, models/classifier.keras
 	@python -m facemask.experiments.keras_model backbone=models/backbone weights=models/trained.npz \

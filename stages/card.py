@@ -5,8 +5,6 @@ FAT* 2019. Every figure in it is read from a file.
 """
 
 import json
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from facemask.evaluation.markdown import table, with_interval
 from facemask.evaluation.metrics import INTERVAL, SCORES
 
 ERRORS_SHOWN = 5
-PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 
 
 class Settings(Section):
@@ -144,11 +141,12 @@ def main(
     comparison: Path,
     issues: Path,
     sources: Path,
+    made_on: Path,
     card: Path,
     datasheet: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
-    read = {path: json.loads(path.read_text()) for path in (data, decision, sources)}
+    read = {path: json.loads(path.read_text()) for path in (data, decision, sources, made_on)}
     faces, doubtful = read_csv(manifest), None if settings.train_from == "input" else read_csv(issues)
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
@@ -162,10 +160,6 @@ def main(
         datasheet,
         dataset_card.write(records, faces, read[data], doubtful, read[sources]["told_apart"], settings.split.method),
     )
-    versions = [
-        ("Python", ".".join(platform.python_version_tuple()[:2])),
-        *((name, version(name)) for name in PACKAGES),
-    ]
     values = yaml.safe_dump(yaml.safe_load(parameters.read_text()), sort_keys=False)
     write_text(
         card,
@@ -215,7 +209,7 @@ From {", ".join(records)}. Origin, licences, near-duplicates and doubtful labels
 
 Made by `dvc repro` at the commit that holds this card.
 
-{table(["", "version"], versions)}
+{table(["trained with", ""], [list(item) for item in read[made_on].items()])}
 
 ```yaml
 {values.strip()}

@@ -1,8 +1,8 @@
 """Train the network from the cut on, and keep the epoch with the lowest validation loss.
 
 Reads the shards, the features and the backbone; writes the trained part, its weights and the whole classifier for
-LiteRT, its labels in the order of its outputs, the decision rule, the history and the learning curves. The test split
-is not read. A head is trained without TensorFlow.
+LiteRT, its labels in the order of its outputs, the decision rule, the history, the learning curves and the kind of
+machine. The test split is not read. A head is trained without TensorFlow.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemask.core import cli, params
+from facemask.core import cli, machine, params
 from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json, write_text
 from facemask.core.params import Count, Fraction, Section
 from facemask.data import shards
@@ -76,6 +76,7 @@ def main(
     decision: Path,
     history: Path,
     curves: Path,
+    made_on: Path,
 ) -> str:
     settings = params.load(Settings)
     classes = sorted(shards.rows(pixels, "train").label.unique())
@@ -103,6 +104,7 @@ def main(
     write_text(labels, "".join(f"{label}\n" for label in classes))
     write_json(decision, chosen | {"temperature": scale})
     write_csv(history, epochs)
+    write_json(made_on, machine.kind())
     figures.curves(epochs, curves)
     best = epochs.loc[epochs.val_loss.idxmin()]
     frozen = json.loads((features / "frozen.json").read_text())

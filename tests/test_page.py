@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -286,7 +285,7 @@ class Registry(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")
+@pytest.mark.slow
 def test_a_runtime_with_another_hash_is_refused(exported):
     package = json.dumps({"name": "@litertjs/core", "version": "2.5.3"}).encode()
     file = io.BytesIO()

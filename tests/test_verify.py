@@ -1,5 +1,6 @@
 """verify: the same bytes, or the first difference; no files are left behind."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import pytest
 import yaml
 from conftest import ROOT, checkout, commit, shell
 
+from facemask.core import machine
 from facemask.experiments import verify
+from facemask.experiments.machine import difference
 
 EXPENSIVE = ("augment", "features", "audit", "corrupt", "train", "evaluate", "export", "card", "record")
 
@@ -96,3 +99,69 @@ def test_only_a_difference_in_tensorflow_is_attributed_to_the_processor(short):
     assert "AVX-512" in verify.reasons(2, "").splitlines()[-1]
     assert "may be a bug" in verify.reasons(None, "")
     assert "may be a bug" not in verify.reasons(None, "numpy==0.1\n")
+
+
+def test_the_kind_of_a_processor_is_its_widest_vector_instructions(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    for flags, words in (("avx avx2 avx512f avx512bw", " with AVX-512"), ("avx avx2", " with AVX2"), ("sse", "")):
+        cpuinfo.write_text(f"model name\t: One\nflags\t\t: {flags}\n")
+        assert machine.processor(cpuinfo) == f"{machine.platform.machine()}{words}"
+    assert machine.processor(tmp_path / "none") == machine.platform.machine()
+
+
+def test_what_differs_between_two_machines_is_named():
+    kind = machine.kind()
+    assert difference(kind, kind) == ""
+    assert difference({"processor": "a", "numpy": "1"}, {"processor": "b", "numpy": "1", "keras": "3"}) == (
+        "keras 3, not none; processor b, not a"
+    )
+
+
+def test_the_largest_difference_of_a_metric_counts_one_that_is_gone():
+    changes = {
+        "a.json": {"accuracy": {"old": 1.0, "new": 0.75, "diff": -0.25}, "loss": {"old": 0, "new": 0.1, "diff": 0.1}}
+    }
+    assert verify.largest(changes) == (0.25, "accuracy")
+    assert verify.largest(changes | {"b.json": {"gone": {"old": 1.0, "new": None}}}) == (verify.inf, "gone")
+    assert verify.largest({}) == (0.0, "no metric")
+
+
+def of_another_machine(source: Path, folder: Path, accuracy: float) -> Path:
+    """A clone whose committed outputs are of another kind of machine, where the accuracy was another."""
+    shell("git", "clone", "--quiet", source, folder, cwd=source)
+    for name, key, value in (("machine", "processor", "another"), ("test", "accuracy", accuracy)):
+        file = folder / f"metrics/{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    for name in ("features", "train"):
+        for out in lock["stages"][name]["outs"]:
+            out["md5"] = "0" * 32
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    commit(folder, "another machine")
+    return folder
+
+
+@pytest.mark.slow
+def test_on_another_kind_of_machine_metrics_are_compared_within_a_tolerance(reproduced, tmp_path):
+    accuracy = json.loads((reproduced / "metrics/test.json").read_text())["accuracy"]
+    near = of_another_machine(reproduced, tmp_path / "near", accuracy - 0.004)
+    done = verified(near, tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith("verified within 0.01: accuracy differs most, by 0.004000; ")
+    assert line.endswith(f"(processor {machine.processor()}, not another)")
+    far = verified(of_another_machine(reproduced, tmp_path / "far", accuracy - 0.02), tmp_path / "two")
+    assert far.returncode == 1
+    assert "features is the first stage that differs" in far.stderr
+
+
+def test_make_repro_ends_with_a_line_on_another_kind_of_machine(copy):
+    command = [sys.executable, "-m", "facemask.experiments.machine", "lock=dvc.lock", "record=metrics/machine.json"]
+    assert shell(*command, cwd=copy) == ""
+    file = copy / "metrics/machine.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"processor": "another"}))
+    line = shell(*command, cwd=copy)
+    assert f"(processor another, not {machine.processor()})" in line
+    assert line.endswith("Back to HEAD: git restore dvc.lock metrics\n")
+    shell("git", "restore", "dvc.lock", "metrics", cwd=copy)
+    assert shell(*command, cwd=copy) == ""

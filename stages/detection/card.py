@@ -58,6 +58,7 @@ def main(
     scores: Path,
     report: Path,
     comparison: Path,
+    made_on: Path,
     card: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
@@ -126,6 +127,10 @@ right class.
 - People who are missing in the data are missing in these scores: they say nothing about a group of people.
 - It sees cloth over nose and mouth. It does not know whether a mask protects, and must not decide about a person
   by itself.
+
+## Versions and parameters
+
+{table(["trained with", ""], [list(item) for item in json.loads(made_on.read_text()).items()])}
 
 ```yaml
 {parameters.read_text(encoding="utf-8").strip()}
