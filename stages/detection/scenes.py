@@ -17,12 +17,13 @@ from facemask.core.errors import UserError
 from facemask.core.files import replacing, write_csv, write_json
 from facemask.core.params import Section, Seed, Side
 from facemask.data import images, pascal_voc, shards
-from facemask.data.archive import Archive, by_dataset
+from facemask.data.archive import Archive
 from facemask.data.boxes import Box, to_columns
 from facemask.data.faces import aliases_of
 from facemask.data.letterbox import letterbox
 from facemask.data.near_duplicates import features
 from facemask.data.near_duplicates.search import search
+from facemask.data.raw import by_dataset
 from facemask.data.scenes import Scenes, examine, write_faces
 from facemask.data.sources import Dataset, Datasets
 from facemask.data.splits import SPLITS, Fractions, assign, with_other_datasets

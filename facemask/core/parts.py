@@ -1,0 +1,95 @@
+"""A folder that is made in parts: each is made once, and again only if its inputs, parameters or code have changed.
+
+What each part was made from is kept in a record beside the folder, so a stage that was killed goes on where it was.
+"""
+
+import functools
+import hashlib
+import json
+from importlib.metadata import version
+from modulefinder import ModuleFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from facemask.core import engine, parallel
+from facemask.core.engine import Task, Work
+from facemask.core.files import digest, remove, write_json
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Part(NamedTuple):
+    """A part: what makes it, and the key of what goes into it."""
+
+    task: Task
+    key: str
+
+
+def key(*things: Any) -> str:
+    """The sha256 of things that JSON can hold."""
+    return hashlib.sha256(json.dumps(things, sort_keys=True).encode()).hexdigest()
+
+
+def code(modules: list[ModuleType], packages: list[str]) -> str:
+    """The sha256 of some modules, of all of the project's that they import, and of the versions of packages."""
+    files = set()
+    for module in modules:
+        finder = ModuleFinder([str(ROOT)])
+        finder.run_script(module.__file__)
+        files |= {Path(found.__file__) for found in finder.modules.values() if found.__file__}
+    sources = {file.relative_to(ROOT).as_posix(): digest(file) for file in files}
+    return key(sources, {package: version(package) for package in packages})
+
+
+def intact(folder: Path, recorded: dict[str, dict[str, Any]], part: Part) -> bool:
+    """Whether a part is there as it was recorded, and made from the same."""
+    known = recorded.get(part.task.name, {"key": None})
+    return known["key"] == part.key and all(
+        (folder / name).is_file() and digest(folder / name) == sha256 for name, sha256 in known["files"].items()
+    )
+
+
+def make(folder: Path, record: Path, parts: list[Part], work: Work, title: str) -> dict[str, dict[str, str]]:
+    """Make those parts of a folder that are not there, and remove all that is not of these parts.
+
+    Parameters
+    ----------
+    record : Path
+        A JSON file: of each part, its key and the sha256 of its files. A file that has another one is not trusted.
+
+    Returns
+    -------
+    dict of dict
+        The sha256 of the files of each part by their path in the folder, by the part's name, in the order of parts.
+
+    Raises
+    ------
+    UserError
+        As `engine.run` does.
+    """
+    recorded = json.loads(record.read_text()) if record.exists() else {}
+    checked = parallel.in_order(functools.partial(intact, folder, recorded), parts, parallel.cores())
+    known = {part.task.name: recorded[part.task.name] for part, kept in zip(parts, checked, strict=True) if kept}
+    files = {folder / name for kept in known.values() for name in kept["files"]}
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in files:
+            remove(path)
+    write_json(record, known)
+    keys = {part.task.name: part.key for part in parts}
+    stale = [part.task for part in parts if part.task.name not in known]
+    if known and stale:
+        print(f"{len(known):,} of {len(parts):,} parts are here already", flush=True)
+    partial = folder / ".partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    for task, digests in engine.run(work, stale, partial, title):
+        for name in digests:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).replace(folder / name)
+        known[task.name] = {"key": keys[task.name], "files": digests}
+        write_json(record, known)
+    remove(partial)
+    return {part.task.name: known[part.task.name]["files"] for part in parts}
