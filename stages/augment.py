@@ -80,10 +80,11 @@ def main(raw: Path, manifest: Path, pixels: Path, record: Path, sheet: Path) -> 
         raise UserError(f"augment.unmasked: no face is {settings.augment.unmasked}; the classes are {known}")
     plan, files = planned(raw, faces, settings)
     made = parts.make(pixels, record, plan, prepare_zip, "augment")
-    for split in [*shards.SPLITS, *shards.external(faces.split)]:
+    splits = [*shards.SPLITS, *shards.external(faces.split)]
+    for split in splits:
         write_table(pixels, split, faces[faces.split == split], samples_in(split, settings.augment))
-    digests = {file: sha256 for part in made.values() for file, sha256 in part.items()}
-    shards.write_order(pixels, {file: digests[file] for file in files})
+    shards.write_order(pixels, {file: made[file] for file in files})
+    parts.keep(pixels, [*files, shards.ORDER, *(f"{split}.csv" for split in splits)])
     draw_sheet(raw, faces[faces.split == "train"], settings, sheet)
     added = settings.augment.copies * int((faces.split == "train").sum())
     return f"{len(faces):,} faces of {settings.image_size} pixels and {added:,} augmented samples"

@@ -74,11 +74,14 @@ def main(pixels: Path, backbone: Path, features: Path, record: Path) -> str:
         task = Task(file.removesuffix(".npy"), functools.partial(inputs, pixels, file), here)
         plan.append(Part(task, parts.key(file, sha256, *known)))
     made = parts.make(features, record, plan, work, "features")
+    if made:
+        shards.write_order(features, made)
     frozen = {"train_from": settings.train_from, "parameters": 0 if trunk is None else trunk.count_params()}
+    features.mkdir(exist_ok=True)
     write_json(features / "frozen.json", frozen)
+    parts.keep(features, ["frozen.json", *made, *([shards.ORDER] if made else [])])
     if trunk is None:
         return "nothing is frozen: training reads the photos"
-    shards.write_order(features, {file: sha256 for part in made.values() for file, sha256 in part.items()})
     count = sum(len(shards.array(features, split)) for split in shards.names(features))
     output = " x ".join(map(str, trunk.output_shape[1:]))
     return f"{count:,} rows of {output}, frozen below {settings.train_from}"

@@ -108,8 +108,8 @@ def main(
         Part(Task(one.name, lambda one=one: (one, survey), here=not one.shard), parts.key(one.sha256, *rules))
         for one in zips(raw)
     ]
-    done = parts.make(examined, record, todo, examine_zip, "read")
-    table, found, refusals = examination.collected(examined, list(done))
+    parts.keep(examined, parts.make(examined, record, todo, examine_zip, "read"))
+    table, found, refusals = examination.collected(examined, [part.task.name for part in todo])
     table, dropped = correct(table.assign(features=found), decisions, corrections)
     if len(dropped):
         refused = dropped[["dataset", "member"]].assign(kind="dropped", reason=f"by {corrections}")

@@ -67,6 +67,7 @@ def run(work: Work, tasks: list[Task], folder: Path, title: str) -> Iterator[Don
         If a task fails, on a cluster three times; the message names it.
     """
     away = [] if chosen() == "local" else [task for task in tasks if not task.here]
+    folder.mkdir(parents=True, exist_ok=True)
     for task in tasks:
         if task not in away:
             yield task, work(*task.arguments(), folder)

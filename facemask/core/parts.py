@@ -6,6 +6,7 @@ What each part was made from is kept in a record beside the folder, so a stage t
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from importlib.metadata import version
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -50,8 +51,8 @@ def intact(folder: Path, recorded: dict[str, dict[str, Any]], part: Part) -> boo
     )
 
 
-def make(folder: Path, record: Path, parts: list[Part], work: Work, title: str) -> dict[str, dict[str, str]]:
-    """Make those parts of a folder that are not there, and remove all that is not of these parts.
+def make(folder: Path, record: Path, parts: list[Part], work: Work, title: str) -> dict[str, str]:
+    """Make those parts of a folder that are not there; what else is there stays until `keep`.
 
     Parameters
     ----------
@@ -60,8 +61,8 @@ def make(folder: Path, record: Path, parts: list[Part], work: Work, title: str) 
 
     Returns
     -------
-    dict of dict
-        The sha256 of the files of each part by their path in the folder, by the part's name, in the order of parts.
+    dict
+        The sha256 of every file by its path in the folder, in the order of parts.
 
     Raises
     ------
@@ -71,25 +72,30 @@ def make(folder: Path, record: Path, parts: list[Part], work: Work, title: str) 
     recorded = json.loads(record.read_text()) if record.exists() else {}
     checked = parallel.in_order(functools.partial(intact, folder, recorded), parts, parallel.cores())
     known = {part.task.name: recorded[part.task.name] for part, kept in zip(parts, checked, strict=True) if kept}
-    files = {folder / name for kept in known.values() for name in kept["files"]}
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path not in files:
-            remove(path)
-    write_json(record, known)
-    keys = {part.task.name: part.key for part in parts}
-    stale = [part.task for part in parts if part.task.name not in known]
+    stale = {part.task.name: part for part in parts if part.task.name not in known}
     if known and stale:
-        print(f"{len(known):,} of {len(parts):,} parts are here already", flush=True)
-    partial = folder / ".partial"
-    partial.mkdir(parents=True, exist_ok=True)
-    for task, digests in engine.run(work, stale, partial, title):
-        for name in digests:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (partial / name).replace(folder / name)
-        known[task.name] = {"key": keys[task.name], "files": digests}
-        write_json(record, known)
+        print(f"{title}: {len(known):,} of {len(parts):,} parts are here already", flush=True)
+    partial = folder.with_name(f".{folder.name}.partial")
     remove(partial)
-    return {part.task.name: known[part.task.name]["files"] for part in parts}
+    try:
+        for task, digests in engine.run(work, [part.task for part in stale.values()], partial, title):
+            for name in digests:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (partial / name).replace(folder / name)
+            known[task.name] = {"key": stale[task.name].key, "files": digests}
+            write_json(record, known)
+    finally:
+        remove(partial)
+    if known != recorded:
+        write_json(record, known)
+    return {name: sha256 for part in parts for name, sha256 in known[part.task.name]["files"].items()}
+
+
+def keep(folder: Path, names: Iterable[str]) -> None:
+    """Remove everything from a folder but these files."""
+    kept = {folder / name for name in names}
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before the folder
+        if path.is_file() and path not in kept:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
