@@ -41,7 +41,7 @@ def fetch(dataset: Shards, destination: Path) -> dict[str, Any]:
     shards = [name for name in names if name.endswith(".zip")]
     if not shards:
         raise UserError(
-            f"there are no zips at {address}, the path of a dataset; put the shards there, or use source: archive"
+            f"there are no zips in {address}, the path of a dataset; for a folder of photos, source: archive"
         )
     if others := len(names) - len(shards):
         print(f"{others:,} files left out that are no zips")
