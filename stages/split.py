@@ -70,10 +70,10 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, 
             )
         leaks = leaked(faces)
         return (faces[~leaks] if split.leaked == "drop" else faces), int(leaks.sum())
-    place = hashed if split.method == "hashed" else assign
+    method = hashed if split.method == "hashed" else assign
     alone = faces.assign(group=[f"{face.group}{face.sha256}{face.Index}" for face in faces.itertuples()])
-    leaks = leaked(faces.assign(split=place(alone, split.fractions, seed)))
-    return faces.assign(split=place(faces, split.fractions, seed)), int(leaks.sum())
+    leaks = leaked(faces.assign(split=method(alone, split.fractions, seed)))
+    return faces.assign(split=method(faces, split.fractions, seed)), int(leaks.sum())
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:

@@ -66,12 +66,12 @@ def run(work: Work, tasks: list[Task], folder: Path, title: str) -> Iterator[Don
     UserError
         If a task fails, on a cluster three times; the message names it.
     """
-    away = [] if chosen() == "local" else [task for task in tasks if not task.here]
+    local = chosen() == "local"
     folder.mkdir(parents=True, exist_ok=True)
     for task in tasks:
-        if task not in away:
+        if local or task.here:
             yield task, work(*task.arguments(), folder)
-    if away:
+    if away := [task for task in tasks if not (local or task.here)]:
         yield from on_cluster(work, away, folder, title)
 
 
@@ -82,12 +82,15 @@ def on_cluster(work: Work, tasks: list[Task], folder: Path, title: str) -> Itera
     except ImportError:
         raise UserError("FACEMASK_ENGINE is ray, which is not installed; run: pip install '.[ray]'") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with silenced():
-        address = os.environ.get("RAY_ADDRESS", "local")
-        # The code is sent, the libraries are not: every node has the same environment.
-        environment = {"py_modules": [str(PACKAGE)], "env_vars": {"LOKY_MAX_CPU_COUNT": "1"}}
-        local = {"include_dashboard": False} if address == "local" else {}
-        ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level="ERROR", **local)
+    address = os.environ.get("RAY_ADDRESS", "local")  # not "auto", which finds clusters that are no more
+    # The code is sent, the libraries are not: every node has the same environment.
+    environment = {"py_modules": [str(PACKAGE)], "env_vars": {"LOKY_MAX_CPU_COUNT": "1"}}
+    options = {"include_dashboard": False} if address == "local" else {}
+    try:
+        with silenced():
+            ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level="ERROR", **options)
+    except Exception as error:  # of many kinds
+        raise UserError(f"RAY_ADDRESS: no Ray cluster answers at {address}: {error}") from error
     try:
         submit = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1, retry_exceptions=True)(carried).remote
         shared, waiting, running = ray.put(work), list(reversed(tasks)), {}

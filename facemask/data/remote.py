@@ -103,12 +103,13 @@ def at_hand(address: str) -> Iterator[Archive]:
         As `in_place` does.
     """
     import fsspec
+    from fsspec.implementations.local import LocalFileSystem
 
     with contextlib.ExitStack() as stack:
         with explained(address):
             store, path = fsspec.url_to_fs(address)
             here = Path(path)
-            if "file" not in (store.protocol if isinstance(store.protocol, tuple) else (store.protocol,)):
+            if not isinstance(store, LocalFileSystem):
                 here = Path(stack.enter_context(tempfile.TemporaryDirectory()), here.name)
                 store.get_file(path, str(here))
         yield stack.enter_context(Archive(here))

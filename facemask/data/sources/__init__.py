@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from facemask.core.errors import UserError
-from facemask.core.files import remove, write_json, write_text
+from facemask.core.files import digest, remove, write_json, write_text
 from facemask.data.archive import Archive, report_litter
 from facemask.data.sources import kaggle, local, shards, synthetic, synthetic_scenes
 from facemask.data.splits import SPLITS
@@ -104,7 +104,7 @@ def obtain(name: str, dataset: Dataset, folder: Path) -> None:
     archive, contents = incoming / f"{name}.zip", incoming / f"{name}.csv"
     try:
         origin = shards.fetch(dataset, contents) if dataset.source == "shards" else packed(dataset, archive, contents)
-        fingerprint = hashed(contents.read_text())
+        fingerprint = digest(contents)
         print(f"{name}: {origin['files']:,} files, sha256: {fingerprint}", flush=True)
         if dataset.sha256 not in (None, fingerprint):
             raise UserError(
