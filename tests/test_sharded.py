@@ -231,11 +231,15 @@ def test_a_bucket_that_cannot_be_read_is_one_line(path, bucket):
 # --- splits that stay
 
 
-def test_by_hash_a_group_keeps_its_split_when_others_are_added():
-    faces = pd.DataFrame({"group": [f"{number // 2}" for number in range(4000)]})
+def test_by_hash_faces_keep_their_split_when_others_are_added_also_to_their_groups():
+    def drawn(start: int, end: int) -> pd.DataFrame:
+        numbers = np.arange(start, end)
+        return pd.DataFrame({"group": [f"{number % 2000}" for number in numbers], "sha256": [f"{n}" for n in numbers]})
+
     fractions = {"train": 0.7, "validation": 0.2, "test": 0.1}
-    splits = hashed(faces, fractions, 7)
+    faces, added = drawn(0, 3000), drawn(3000, 6000)
+    splits, later = hashed(faces, fractions, 7), hashed(pd.concat([faces, added], ignore_index=True), fractions, 7)
+    assert later[: len(faces)].equals(splits)
     assert splits.groupby(faces.group).nunique().max() == 1
     assert splits.value_counts(normalize=True).to_dict() == pytest.approx(fractions, abs=0.03)
-    assert hashed(faces.iloc[::-3], fractions, 7).sort_index().equals(splits.iloc[::-3].sort_index())
     assert not hashed(faces, fractions, 8).equals(splits)

@@ -62,17 +62,17 @@ def assign(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Se
 
 
 def hashed(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Series:
-    """Group split by a hash: a group keeps its split when others come or go. Returns the split of every face.
+    """Group split by the hash of each group's first face: it stays when faces are added after those that are there.
 
-    Every class gets its fractions only about: the more groups, the closer.
+    Every class gets its fractions only about: the more groups, the closer. Returns the split of every face.
     """
     names, ends = list(fractions), np.cumsum(list(fractions.values()))[:-1]
 
-    def place(group: str) -> str:
-        digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
+    def place(sha256: str) -> str:
+        digest = hashlib.sha256(f"{seed} {sha256}".encode()).digest()
         return names[np.searchsorted(ends, int.from_bytes(digest[:4]) / 2**32, side="right")]
 
-    return faces.group.map({group: place(group) for group in faces.group.unique()})
+    return faces.groupby("group", sort=False).sha256.transform("first").map(place)
 
 
 def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[str, str]) -> pd.DataFrame:
