@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import free_port
 
 from facemask.core import arrays, engine
 from facemask.core.engine import Task
@@ -63,6 +64,15 @@ def test_what_needs_files_of_this_machine_is_done_here(monkeypatch):
     monkeypatch.setenv("FACEMASK_ENGINE", "ray")
     monkeypatch.setitem(sys.modules, "ray", None)
     assert len(run(draw, "out", here=True)) == 8
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "head-node"])
+def test_a_cluster_that_does_not_answer_is_one_line(address, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("FACEMASK_ENGINE", "ray")
+    monkeypatch.setenv("RAY_ADDRESS", address.format(free_port()))
+    with pytest.raises(UserError, match=r"^RAY_ADDRESS: no Ray cluster answers at .+ \(HOST:PORT\): "):
+        run(draw, "out")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ the environment and no parameter, because it changes nothing in the outputs: no 
 """
 
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from facemask.core.terminal import progress, silenced
 
 ENGINES = ("local", "ray")
 ATTEMPTS = 3
+PATIENCE = 10  # seconds
 AHEAD = 2  # tasks a core that are submitted: their inputs and results take memory
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -83,6 +85,8 @@ def on_cluster(work: Work, tasks: list[Task], folder: Path, title: str) -> Itera
         raise UserError("FACEMASK_ENGINE is ray, which is not installed; run: pip install '.[ray]'") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")  # not "auto", which finds clusters that are no more
+    if address != "local":
+        reach(address)
     # The code is sent, the libraries are not: every node has the same environment.
     environment = {"py_modules": [str(PACKAGE)], "env_vars": {"LOKY_MAX_CPU_COUNT": "1"}}
     options = {"include_dashboard": False} if address == "local" else {}
@@ -113,6 +117,21 @@ def on_cluster(work: Work, tasks: list[Task], folder: Path, title: str) -> Itera
                 bar.update()
     finally:
         ray.shutdown()
+
+
+def reach(address: str) -> None:
+    """Connect to a cluster's address, for Ray would wait for minutes.
+
+    Raises
+    ------
+    UserError
+        If nothing answers there.
+    """
+    try:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"RAY_ADDRESS: no Ray cluster answers at {address} (HOST:PORT): {error}") from None
 
 
 def carried(work: Work, *arguments: object) -> tuple[dict[str, np.ndarray], dict[str, str]]:
