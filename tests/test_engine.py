@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import free_port
 
 from facemask.core import arrays, engine
 from facemask.core.engine import Task
@@ -68,6 +67,8 @@ def test_what_needs_files_of_this_machine_is_done_here(monkeypatch):
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "head-node"])
 def test_a_cluster_that_does_not_answer_is_one_line(address, monkeypatch):
+    from conftest import free_port  # which the workers, that import this module, do not find
+
     pytest.importorskip("ray")
     monkeypatch.setenv("FACEMASK_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", address.format(free_port()))
