@@ -238,7 +238,9 @@ def test_by_hash_faces_keep_their_split_when_others_are_added_also_to_their_grou
 
     fractions = {"train": 0.7, "validation": 0.2, "test": 0.1}
     faces, added = drawn(0, 3000), drawn(3000, 6000)
-    splits, later = hashed(faces, fractions, 7), hashed(pd.concat([faces, added], ignore_index=True), fractions, 7)
+    whole = pd.concat([faces, added], ignore_index=True)
+    whole["group"] = "more " + whole.group  # a group is named by its least sha256
+    splits, later = hashed(faces, fractions, 7), hashed(whole, fractions, 7)
     assert later[: len(faces)].equals(splits)
     assert splits.groupby(faces.group).nunique().max() == 1
     assert splits.value_counts(normalize=True).to_dict() == pytest.approx(fractions, abs=0.03)
