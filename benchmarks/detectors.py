@@ -16,7 +16,7 @@ import pandas as pd
 
 from facemask.core import params
 from facemask.data import images, scenes, shards
-from facemask.data.archive import by_dataset
+from facemask.data.raw import by_dataset
 from facemask.evaluation import detection
 from facemask.evaluation.average_precision import EDGES, MIN_SCORE
 from facemask.inference.classifier import Classifier

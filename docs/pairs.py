@@ -14,7 +14,8 @@ from PIL import Image
 
 from facemask.core.files import read_csv
 from facemask.data import images
-from facemask.data.archive import Archive, by_dataset
+from facemask.data.archive import Archive
+from facemask.data.raw import by_dataset
 
 PAIRS, COLUMNS = 60, 6
 SIDE, GAP = 112, 8  # pixels

@@ -1,11 +1,12 @@
 """Feature extraction: run the frozen part of the network over every face, once.
 
 Reads the shards; writes the backbone with its initial weights, its frozen part, the trunk, for LiteRT, and the trunk's
-output for each row of each shard. A frozen layer gives the same output every epoch and in every experiment, so this is
+output for each row of each array. A frozen layer gives the same output every epoch and in every experiment, so this is
 exact, and training the rest takes seconds. With `train_from: input` nothing is frozen, and training reads the shards.
 """
 
 import functools
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,9 +14,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from facemask import networks
-from facemask.core import cli, params
+from facemask.core import arrays, cli, params, parts
+from facemask.core.engine import Task
 from facemask.core.files import prepare_tensorflow, replacing, save_model, write_json
 from facemask.core.params import Count, Float, Section, Seed, Side
+from facemask.core.parts import Part
 from facemask.data import shards
 from facemask.engines import keras, litert
 from facemask.networks import fine_tuning
@@ -43,7 +46,12 @@ class Settings(Section):
         return self
 
 
-def main(pixels: Path, backbone: Path, features: Path) -> str:
+def inputs(pixels: Path, file: str) -> tuple[str, np.ndarray]:
+    """A file of pixels, by its path in the folder, and its array."""
+    return file, np.asarray(arrays.read(pixels / file))
+
+
+def main(pixels: Path, backbone: Path, features: Path, record: Path) -> str:
     settings = params.load(Settings)
     prepare_tensorflow(settings.seed, settings.threads)
     network = networks.build_backbone(settings.model, settings.alpha, settings.weights, settings.image_size)
@@ -53,22 +61,30 @@ def main(pixels: Path, backbone: Path, features: Path) -> str:
         save_model(network, partial / "backbone.keras")
         if trunk is not None:
             (partial / "trunk.tflite").write_bytes(litert.convert(trunk))
-    with replacing(features) as partial:
-        partial.mkdir()
-        frozen = {"train_from": settings.train_from, "parameters": 0 if trunk is None else trunk.count_params()}
-        write_json(partial / "frozen.json", frozen)
-        if trunk is None:
-            return "nothing is frozen: training reads the photos"
-        if settings.engine == "litert":
-            run = functools.partial(litert.run, (backbone / "trunk.tflite").read_bytes())
-        else:
-            run = functools.partial(keras.run, trunk)
-        count, output = 0, trunk.output_shape[1:]
-        for split in shards.names(pixels):
-            rows = shards.array(pixels, split)
-            shards.fill(partial, split, (len(rows), *output), np.float32, run(rows, split))
-            count += len(rows)
-    return f"{count:,} rows of {' x '.join(map(str, output))}, frozen below {settings.train_from}"
+    order = {} if trunk is None else shards.order(pixels)
+    converted = (backbone / "trunk.tflite").read_bytes() if order else b""
+    if settings.engine == "litert":
+        work, version = functools.partial(litert.extract, converted), parts.code([litert], ["ai-edge-litert"])
+    else:
+        work, version = functools.partial(keras.extract, trunk), parts.code([keras], ["keras", "tensorflow"])
+    known = settings.engine, hashlib.sha256(converted).hexdigest(), version
+    plan = []
+    for file, sha256 in order.items():
+        here = settings.engine == "keras" or "/" not in file  # a split of one zip is too large to be sent
+        task = Task(file.removesuffix(".npy"), functools.partial(inputs, pixels, file), here)
+        plan.append(Part(task, parts.key(file, sha256, *known)))
+    made = parts.make(features, record, plan, work, "features")
+    if made:
+        shards.write_order(features, made)
+    frozen = {"train_from": settings.train_from, "parameters": 0 if trunk is None else trunk.count_params()}
+    features.mkdir(exist_ok=True)
+    write_json(features / "frozen.json", frozen)
+    parts.keep(features, ["frozen.json", *made, *([shards.ORDER] if made else [])])
+    if trunk is None:
+        return "nothing is frozen: training reads the photos"
+    count = sum(len(shards.array(features, split)) for split in shards.names(features))
+    output = " x ".join(map(str, trunk.output_shape[1:]))
+    return f"{count:,} rows of {output}, frozen below {settings.train_from}"
 
 
 if __name__ == "__main__":

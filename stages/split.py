@@ -16,7 +16,7 @@ from facemask.core.files import read_csv, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data.faces import Survey, simple
 from facemask.data.sources import Dataset, Datasets
-from facemask.data.splits import SPLITS, Split, assign, with_other_datasets
+from facemask.data.splits import SPLITS, Split, assign, hashed, with_other_datasets
 from facemask.evaluation.metrics import CONFIDENCE
 
 
@@ -70,9 +70,10 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, 
             )
         leaks = leaked(faces)
         return (faces[~leaks] if split.leaked == "drop" else faces), int(leaks.sum())
+    method = hashed if split.method == "hashed" else assign
     alone = faces.assign(group=[f"{face.group}{face.sha256}{face.Index}" for face in faces.itertuples()])
-    leaks = leaked(faces.assign(split=assign(alone, split.fractions, seed)))
-    return faces.assign(split=assign(faces, split.fractions, seed)), int(leaks.sum())
+    leaks = leaked(faces.assign(split=method(alone, split.fractions, seed)))
+    return faces.assign(split=method(faces, split.fractions, seed)), int(leaks.sum())
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:

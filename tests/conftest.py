@@ -54,8 +54,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What survey is called with in a folder of its own.
-SURVEY = ("raw=raw", "corrections=corrections.csv", "faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv",
-          "groups=groups.png")  # fmt: skip
+SURVEY = ("raw=raw", "corrections=corrections.csv", "examined=examined", "record=examined.json", "faces=faces.csv",
+          "rejects=rejects.csv", "pairs=pairs.csv", "groups=groups.png")  # fmt: skip
 
 TINY = {
     "datasets": {"synthetic": {"use": "split", "source": "synthetic", "images": 60, "size": 40}},
@@ -114,7 +114,7 @@ def isolated(tmp_path, monkeypatch):
 def forget_services() -> None:
     """Unset the variables by which services are configured."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "DVC_", "MLFLOW_", "KAGGLE_", "FACEMASK_TIMEOUT")):
+        if name.startswith(("AWS_", "DVC_", "MLFLOW_", "KAGGLE_", "RAY_", "FACEMASK_TIMEOUT", "FACEMASK_ENGINE")):
             del os.environ[name]
 
 

@@ -13,8 +13,8 @@ from facemask.data import shards
 from facemask.data.archive import write_archive
 from facemask.data.augmentation import Augment, alter, occlude
 from facemask.data.occluders import HARD_NEGATIVES
+from facemask.data.preparation import generator
 from facemask.data.sources import synthetic
-from stages.augment import generator
 
 PLAIN = {
     name: False if name == "flip" else 0.0 for name in Augment.model_fields if name != "copies"
@@ -40,7 +40,13 @@ def prepare(**changes) -> None:
 
 def augment(folder: str, **environment) -> None:
     done = stage(
-        "augment", "raw=raw", "manifest=manifest.csv", f"pixels={folder}", f"sheet={folder}.png", **environment
+        "augment",
+        "raw=raw",
+        "manifest=manifest.csv",
+        f"pixels={folder}",
+        f"record={folder}.json",
+        f"sheet={folder}.png",
+        **environment,
     )
     assert done.returncode == 0, done.stderr
 
@@ -158,7 +164,9 @@ def test_unmasked_faces_alone_become_hard_negatives_as_often_as_told(settings):
 
 def test_hard_negatives_of_a_class_that_no_face_has_are_one_clear_line():
     prepare(augment__occlude=0.5, augment__unmasked="bare")
-    done = stage("augment", "raw=raw", "manifest=manifest.csv", "pixels=shards", "sheet=sheet.png")
+    done = stage(
+        "augment", "raw=raw", "manifest=manifest.csv", "pixels=shards", "record=shards.json", "sheet=sheet.png"
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "augment: augment.unmasked: no face is bare; the classes are incorrect_mask, with_mask, without_mask"

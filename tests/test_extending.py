@@ -135,14 +135,15 @@ CHANGES = {
     ),
     "a column of the manifest": (
         [
-            ("stages/survey.py", 'found = {"member": member,', 'found = {"width": image.width, "member": member,'),
-            ("stages/survey.py", 'FACE = ["dataset",', 'FACE = ["dataset", "width",'),
+            ("facemask/data/examination.py", 'found = {"member": member,', 'found = {"bytes": len(content), "member": member,'),
+            ("facemask/data/examination.py", 'FOUND = ["dataset",', 'FOUND = ["dataset", "bytes",'),
+            ("stages/survey.py", 'FACE = ["dataset",', 'FACE = ["dataset", "bytes",'),
         ],
         "import subprocess, sys\nfrom pathlib import Path\nfrom conftest import arguments_of\nimport pandas as pd\n"
         "for name in ('fetch', 'survey', 'split'):\n"
         "    subprocess.check_output([sys.executable, '-m', f'stages.{name}', *arguments_of(name)])\n"
-        "print(pd.read_csv('data/manifest.csv').width.unique())",
-        "[40]",
+        "print((pd.read_csv('data/manifest.csv').bytes > 500).all())",
+        "True",
     ),
     "the confidence level of all intervals": (
         [("facemask/evaluation/metrics.py", "CONFIDENCE = 0.95", "CONFIDENCE = 0.5")],

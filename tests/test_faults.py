@@ -41,6 +41,7 @@ from conftest import (
 TENSORFLOW = ("features", "train", "export")
 EVERY_STAGE = [pytest.param(name, marks=pytest.mark.slow) if name in TENSORFLOW else name for name in PIPELINE]
 # DVC, interrupted, may lose a line in .gitignore; a clone has all of them from Git.
+RECORDS = {"data/examined.json", "data/shards.json", "data/features.json"}
 NO_OUTPUT = {".git", ".gitignore", ".dvc", "mlartifacts", "__pycache__"}
 
 
@@ -111,6 +112,8 @@ def test_after_kills_at_twenty_moments_over_all_stages_repro_gives_the_same_byte
         os.killpg(process.pid, rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
         process.communicate()
         for name, digest in files(folder).items():
+            if name in RECORDS:  # of the parts that are done
+                continue
             if name.startswith(("data/", "models/", "metrics/")) and ".partial" not in name and "incoming" not in name:
                 assert digest == expected[name], f"{name} is partial after moment {number}, in {target}"
     shell("dvc", "repro", cwd=folder)
@@ -137,9 +140,16 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
 # --- no space, no permission
 
 
+def forget_parts(folder: Path) -> None:
+    """Remove the records, so that no part is skipped."""
+    for name in RECORDS:
+        (folder / name).unlink()
+
+
 @pytest.mark.parametrize("name", EVERY_STAGE)
 def test_a_full_disk_is_one_line_and_the_old_outputs_stay(name, copy):
     """A limit on the size of files makes the same writes fail, and needs no privilege."""
+    forget_parts(copy)
     before = files(copy)
     paths = [path for out in outputs_of(name) for path in [copy / out, *(copy / out).rglob("*")] if path.is_file()]
     limit = max(path.stat().st_size for path in paths) // 2
@@ -153,6 +163,7 @@ def test_a_full_disk_is_one_line_and_the_old_outputs_stay(name, copy):
 
 @pytest.mark.parametrize("name", EVERY_STAGE)
 def test_a_read_only_folder_is_one_line_and_the_old_outputs_stay(name, copy):
+    forget_parts(copy)
     before = files(copy)
     out = copy / outputs_of(name)[-1]
     folder = out if name == "fetch" else out.parent  # fetch keeps the folder of its archives

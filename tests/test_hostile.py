@@ -18,7 +18,7 @@ from PIL import Image
 from facemask.data.archive import write_archive
 
 GIGABYTE = 2**30
-OUTPUTS = ("faces.csv", "rejects.csv", "pairs.csv", "groups.png")
+OUTPUTS = ("examined", "examined.json", "faces.csv", "rejects.csv", "pairs.csv", "groups.png")
 
 
 def measured(name: str, *args: str) -> tuple[int, str, int]:

@@ -11,12 +11,12 @@ from test_split import encoded, photo
 
 from facemask.core.errors import UserError
 from facemask.data.archive import Archive, write_archive
+from facemask.data.examination import read
 from facemask.data.faces import aliases_of, folder_class, simple
 from facemask.data.images import cut_out
 from facemask.data.near_duplicates.features import extract, grey
 from facemask.data.pascal_voc import Box, paired, parse
 from facemask.data.sources import synthetic
-from stages.survey import read
 
 
 @pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])

@@ -1,5 +1,6 @@
 """Atomic and reproducible files: the same inputs give the same bytes, and a file is complete or absent."""
 
+import hashlib
 import io
 import json
 import os
@@ -21,7 +22,7 @@ DECIMALS = 6
 TEXT = (
     "dataset", "member", "label", "given", "group", "sha256", "split", "predicted", "kind", "reason",
     "test_set", "score", "class", "attribute", "slice", "corruption", "variant",
-    "step", "left_dataset", "left_member", "right_dataset", "right_member",
+    "shard", "step", "left_dataset", "left_member", "right_dataset", "right_member",
 )  # fmt: skip
 NULLABLE = ("low", "high", "roc_auc", "average_precision")  # numbers that are missing in some rows
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -54,6 +55,12 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, content: str) -> None:

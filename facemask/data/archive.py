@@ -1,6 +1,6 @@
 """Zip files: written reproducibly, checked before they are read."""
 
-import contextlib
+import csv
 import hashlib
 import io
 import mmap
@@ -9,6 +9,7 @@ import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
 
 from facemask.core.errors import UserError
 from facemask.core.files import EARLIEST_ZIP_DATE, replacing
@@ -68,7 +69,7 @@ def member_count(path: Path) -> int:
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip.
+    """Open a zip on this machine.
 
     Raises
     ------
@@ -92,6 +93,14 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise UserError(f"{path.name} {fault}; get it again") from None
 
 
+class Files(Protocol):
+    """What has files that are read by their name: an archive, or the shards of a dataset."""
+
+    @property
+    def names(self) -> list[str]: ...
+    def read(self, name: str) -> bytes: ...
+
+
 class Archive:
     """A zip in which every member is checked before the first is read.
 
@@ -104,15 +113,24 @@ class Archive:
     litter : list of str
         Names of files that operating systems leave, sorted.
 
+    Parameters
+    ----------
+    path : Path
+    file : binary file, optional
+        Where the zip is if it is not at `path`, which then only names it; its directory is read, and what is asked for.
+
     Raises
     ------
     UserError
         On opening, if it is not a zip or a member is unsafe; the message names the member.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, file: BinaryIO | None = None):
         self.path = path
-        self._zip = open_zip(path)
+        try:
+            self._zip = open_zip(path) if file is None else zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+            raise UserError(f"{path.name} is not a zip, or is cut short; get it again") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
             name = member.filename.replace("\\", "/")
@@ -124,7 +142,8 @@ class Archive:
             if reason:
                 raise UserError(f"{path.name}: member {member.filename!r} {reason}")
             self._members[name] = member
-        if sum(member.compress_size for member in self._members.values()) > path.stat().st_size:
+        size = path.stat().st_size if file is None else file.seek(0, io.SEEK_END)
+        if sum(member.compress_size for member in self._members.values()) > size:
             raise UserError(f"{path.name}: its members overlap, so that it unpacks to many times its size")
         self.names = sorted(name for name in self._members if not is_litter(name))
         self.litter = sorted(filter(is_litter, self._members))
@@ -172,9 +191,17 @@ class Archive:
                 digest.update(block)
             yield name, size, digest.hexdigest()
 
+    def directory(self) -> str:
+        """Name, bytes and CRC-32 of every member, as CSV in order of name: the content without reading it.
 
-@contextlib.contextmanager
-def by_dataset(folder: Path) -> Iterator[dict[str, Archive]]:
-    """The open archives of all datasets in a folder, by name, sorted."""
-    with contextlib.ExitStack() as stack:
-        yield {path.stem: stack.enter_context(Archive(path)) for path in sorted(folder.glob("*.zip"))}
+        A member that does not match its CRC-32 cannot be read.
+        """
+        text = io.StringIO()
+        members = ((name, self._members[name].file_size, f"{self._members[name].CRC:08x}") for name in self.names)
+        csv.writer(text, lineterminator="\n").writerows(members)
+        return text.getvalue()
+
+    @property
+    def bytes(self) -> int:
+        """The sum of the sizes of all files, unpacked."""
+        return sum(self._members[name].file_size for name in self.names)

@@ -12,7 +12,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import read_csv, write_csv
 from facemask.core.params import Extent, Float, Section
 from facemask.data import images, pascal_voc
-from facemask.data.archive import Archive
+from facemask.data.archive import Files
 from facemask.data.boxes import Box
 from facemask.data.faces import aliases_of, simple
 from facemask.data.near_duplicates import features
@@ -48,7 +48,7 @@ def objection(name: str, box: Box, width: int, height: int, aliases: dict[str, s
 
 
 def examine(
-    archive: Archive, photos: list[tuple[str, str | None]], aliases: dict[str, str]
+    archive: Files, photos: list[tuple[str, str | None]], aliases: dict[str, str]
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str, str]]]:
     """Read some scenes of an archive.
 

@@ -1,19 +1,27 @@
 """Arrays on disk: for each split an array with a row a face, and a table with the same rows.
 
-A folder of shards holds `SPLIT.npy` and `SPLIT.csv`; a folder of features holds `SPLIT.npy` with the same rows. An
+A folder of shards holds `SPLIT.npy` and `SPLIT.csv`; a folder of features holds `SPLIT.npy` with the same rows. Where
+the rows of a split are from several zips, `SPLIT/ZIP.npy` holds those of one, and `parts.json` has their order. An
 external test set is a split of its own name. Arrays are memory-mapped: the memory of a stage does not grow with them.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike
 
+from facemask.core import arrays
+from facemask.core.arrays import Joined
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv, write_csv
+from facemask.core.files import read_csv, write_csv, write_json
 from facemask.data.splits import SPLITS
+
+ORDER = "parts.json"
 
 
 def external(names: Iterable[str]) -> list[str]:
@@ -23,7 +31,7 @@ def external(names: Iterable[str]) -> list[str]:
 
 def names(folder: Path) -> list[str]:
     """The splits in a folder: train, validation and test, then the external test sets."""
-    return [*SPLITS, *external(path.stem for path in folder.glob("*.npy"))]
+    return [*SPLITS, *external(path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".npy")]
 
 
 def held_out(folder: Path) -> list[str]:
@@ -31,30 +39,51 @@ def held_out(folder: Path) -> list[str]:
     return [name for name in names(folder) if name not in ("train", "validation")]
 
 
-def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: DTypeLike, parts: Iterable[np.ndarray]) -> None:
-    """Write a split's array from parts of several rows, in order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    # Written, not memory-mapped: with a memory map, a full disk would kill the process without a message.
-    with (folder / f"{split}.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            file.write(np.ascontiguousarray(part, dtype).data)
+def fill(folder: Path, split: str, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterable[np.ndarray]) -> None:
+    """Write a split's array from blocks of several rows, in order."""
+    arrays.write(folder / f"{split}.npy", shape, dtype, blocks)
 
 
-def array(folder: Path, split: str) -> np.memmap:
-    """A split's array, read-only and memory-mapped.
+def part_files(parts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Where the rows of a split that one zip holds are kept.
+
+    Parameters
+    ----------
+    parts : iterable of (split, name of the zip)
+        In the order of the rows.
+
+    Returns
+    -------
+    dict
+        A path in the folder for each: `SPLIT.npy` if it is the split's only one, else `SPLIT/ZIP.npy`.
+    """
+    known = list(dict.fromkeys(parts))
+    count = Counter(split for split, _ in known)
+    return {(split, name): f"{split}.npy" if count[split] == 1 else f"{split}/{name}.npy" for split, name in known}
+
+
+def write_order(folder: Path, files: dict[str, str]) -> None:
+    """Write which files hold the rows, in order, with their sha256."""
+    write_json(folder / ORDER, {"parts": [{"file": file, "sha256": sha256} for file, sha256 in files.items()]})
+
+
+def order(folder: Path) -> dict[str, str]:
+    """The files that hold the rows, in order, with their sha256, as `write_order` wrote them."""
+    return {part["file"]: part["sha256"] for part in json.loads((folder / ORDER).read_text())["parts"]}
+
+
+def array(folder: Path, split: str) -> np.ndarray:
+    """A split's array, read-only and memory-mapped; of several parts as if they were one.
 
     Raises
     ------
     UserError
-        If the file is not a complete array of numbers.
+        If a file is not a complete array of numbers.
     """
-    file = folder / f"{split}.npy"
-    try:
-        return np.load(file, mmap_mode="r")
-    except (ValueError, EOFError):
-        raise UserError(f"{file} is not a complete array of numbers; make it again with: dvc repro") from None
+    if not (folder / split).is_dir():
+        return arrays.read(folder / f"{split}.npy")
+    parts = [arrays.read(folder / file) for file in order(folder) if file.startswith(f"{split}/")]
+    return cast(np.ndarray, Joined(parts))  # its readers index it, and take its length, shape and dtype
 
 
 def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:

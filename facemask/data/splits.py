@@ -1,5 +1,6 @@
 """The splits of a dataset, and how it is divided."""
 
+import hashlib
 from typing import Literal
 
 import numpy as np
@@ -35,7 +36,7 @@ class Fractions(Section):
 class Split(Fractions):
     """Which face goes where."""
 
-    method: Literal["random", "given"]
+    method: Literal["random", "hashed", "given"]
     leaked: Literal["drop", "keep"]
 
 
@@ -58,6 +59,20 @@ def assign(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Se
         counts[split] += faces_of_class
         chosen[group] = names[split]
     return faces.group.map(chosen)
+
+
+def hashed(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Series:
+    """Group split by the hash of each group's first face: it stays when faces are added after those that are there.
+
+    Every class gets its fractions only about: the more groups, the closer. Returns the split of every face.
+    """
+    names, ends = list(fractions), np.cumsum(list(fractions.values()))[:-1]
+
+    def place(sha256: str) -> str:
+        digest = hashlib.sha256(f"{seed} {sha256}".encode()).digest()
+        return names[np.searchsorted(ends, int.from_bytes(digest[:4]) / 2**32, side="right")]
+
+    return faces.groupby("group", sort=False).sha256.transform("first").map(place)
 
 
 def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[str, str]) -> pd.DataFrame:

@@ -5,11 +5,12 @@ import queue
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facemask.core import parallel
+from facemask.core import arrays, parallel
 from facemask.core.files import EARLIEST_ZIP_DATE
 from facemask.core.terminal import silenced
 
@@ -117,6 +118,19 @@ def run(model: bytes, inputs: np.ndarray, title: str) -> Iterator[np.ndarray]:
             idle.put(runner)
 
     return parallel.apply(infer, inputs, ROWS_A_TASK, title, "photos")
+
+
+def extract(model: bytes, file: str, inputs: np.ndarray, folder: Path) -> dict[str, str]:
+    """Write a model's outputs for all rows of inputs as an array.
+
+    Returns
+    -------
+    dict
+        The sha256 of the file, by its path in the folder.
+    """
+    shape, dtype = Runner(model).gives
+    outputs = run(model, inputs, file.removesuffix(".npy"))
+    return {file: arrays.write(folder / file, (len(inputs), *shape[1:]), dtype, outputs)}
 
 
 def latency(model: bytes, row: np.ndarray, repeats: int = 30) -> float:

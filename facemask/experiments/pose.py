@@ -14,9 +14,10 @@ import pandas as pd
 from facemask.core import cli, parallel
 from facemask.core.files import read_csv, write_csv
 from facemask.data import images
-from facemask.data.archive import Archive, by_dataset
+from facemask.data.archive import Files
 from facemask.data.boxes import from_columns
 from facemask.data.corrections import KEY
+from facemask.data.raw import by_dataset
 from facemask.inference.detectors import Face
 from facemask.inference.detectors.yunet import YuNet
 
@@ -41,7 +42,7 @@ def pose(faces: list[Face]) -> str:
     return ("frontal", "turned", "profile")[np.searchsorted((TURNED, PROFILE), turn(largest), side="right")]
 
 
-def poses(faces: pd.DataFrame, archives: dict[str, Archive], weights: Path | None) -> list[str]:
+def poses(faces: pd.DataFrame, archives: dict[str, Files], weights: Path | None) -> list[str]:
     """The pose of each face of the manifest."""
     detect = YuNet(weights, SIZES)
     found = []

@@ -17,12 +17,13 @@ from facemask.core.errors import UserError
 from facemask.core.files import replacing, write_csv, write_json
 from facemask.core.params import Section, Seed, Side
 from facemask.data import images, pascal_voc, shards
-from facemask.data.archive import Archive, by_dataset
+from facemask.data.archive import Files
 from facemask.data.boxes import Box, to_columns
 from facemask.data.faces import aliases_of
 from facemask.data.letterbox import letterbox
 from facemask.data.near_duplicates import features
 from facemask.data.near_duplicates.search import search
+from facemask.data.raw import by_dataset
 from facemask.data.scenes import Scenes, examine, write_faces
 from facemask.data.sources import Dataset, Datasets
 from facemask.data.splits import SPLITS, Fractions, assign, with_other_datasets
@@ -44,7 +45,7 @@ class Settings(Section):
     image_size: Side
 
 
-def read(dataset: str, archive: Archive, classes: dict[str, list[str]]) -> tuple[list[dict], list[tuple]]:
+def read(dataset: str, archive: Files, classes: dict[str, list[str]]) -> tuple[list[dict], list[tuple]]:
     """Scenes and rejects of a whole archive: every file is in one of them, or marks one that is."""
     scenes, rejects = [], []
     photos, strays = pascal_voc.paired(archive.names)
@@ -72,7 +73,7 @@ def check(scenes: int, rejects: pd.DataFrame, allowed: float) -> None:
         )
 
 
-def grouped(scenes: pd.DataFrame, archives: dict[str, Archive], correlation: float) -> tuple[pd.Series, pd.DataFrame]:
+def grouped(scenes: pd.DataFrame, archives: dict[str, Files], correlation: float) -> tuple[pd.Series, pd.DataFrame]:
     """The group of near-duplicates of every scene, and the pairs that were compared."""
     ordered = scenes.sort_values(["sha256", "dataset", "member"])
 
@@ -96,7 +97,7 @@ def place(faces: pd.DataFrame, datasets: dict[str, Dataset], fractions: Fraction
 
 
 def write_shard(
-    folder: Path, split: str, scenes: pd.DataFrame, faces: pd.DataFrame, archives: dict[str, Archive], size: int
+    folder: Path, split: str, scenes: pd.DataFrame, faces: pd.DataFrame, archives: dict[str, Files], size: int
 ) -> None:
     """A split's squares, the table of its scenes and that of its faces."""
 

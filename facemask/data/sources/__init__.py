@@ -1,7 +1,7 @@
 """Sources of datasets, one module each.
 
 Each has a section of parameters, chosen by the value of `source`, and `fetch(dataset, destination)`, which writes a zip
-and returns its name, version and licence as far as they are known.
+and returns its name, version and licence as far as they are known. `shards` alone writes a list of zips instead.
 """
 
 import csv
@@ -14,15 +14,18 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from facemask.core.errors import UserError
-from facemask.core.files import remove, write_json, write_text
+from facemask.core.files import digest, remove, write_json, write_text
 from facemask.data.archive import Archive, report_litter
-from facemask.data.sources import kaggle, local, synthetic, synthetic_scenes
+from facemask.data.sources import kaggle, local, shards, synthetic, synthetic_scenes
 from facemask.data.splits import SPLITS
 
-SOURCES = {"synthetic": synthetic, "synthetic_scenes": synthetic_scenes, "archive": local, "kaggle": kaggle}
+SOURCES = {
+    "synthetic": synthetic, "synthetic_scenes": synthetic_scenes, "archive": local, "shards": shards, "kaggle": kaggle,
+}  # fmt: skip
 
 Dataset = Annotated[
-    synthetic.Synthetic | synthetic_scenes.SyntheticScenes | local.Local | kaggle.Kaggle, Field(discriminator="source")
+    synthetic.Synthetic | synthetic_scenes.SyntheticScenes | local.Local | shards.Shards | kaggle.Kaggle,
+    Field(discriminator="source"),
 ]
 
 
@@ -71,10 +74,21 @@ def hashed(listing: str) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
+def packed(dataset: Dataset, archive: Path, contents: Path) -> dict[str, Any]:
+    """Get a dataset as one zip, and the list of its files; return its origin, files and bytes."""
+    origin = SOURCES[dataset.source].fetch(dataset, archive)
+    with Archive(archive) as opened:
+        listing, files, size = listed(opened)
+        report_litter(opened.litter)
+    write_text(contents, listing)
+    return origin | {"files": files, "bytes": size}
+
+
 def obtain(name: str, dataset: Dataset, folder: Path) -> None:
     """Fetch a dataset into a folder: NAME.zip, NAME.csv with the hash of every file, NAME.json with its origin.
 
-    A download of the same version is kept. The old files stay until the new ones are complete.
+    Of a dataset in shards, NAME.csv has the hash of every shard, and there is no zip. A download of the same version is
+    kept. The old files stay until the new ones are complete.
 
     Raises
     ------
@@ -87,22 +101,20 @@ def obtain(name: str, dataset: Dataset, folder: Path) -> None:
     incoming = folder / f".{name}.incoming"
     remove(incoming)
     incoming.mkdir(parents=True)
+    archive, contents = incoming / f"{name}.zip", incoming / f"{name}.csv"
     try:
-        origin = SOURCES[dataset.source].fetch(dataset, incoming / f"{name}.zip")
-        with Archive(incoming / f"{name}.zip") as archive:
-            listing, files, size = listed(archive)
-            report_litter(archive.litter)
-        fingerprint = hashed(listing)
-        print(f"{name}: {files:,} files, sha256: {fingerprint}", flush=True)
+        origin = shards.fetch(dataset, contents) if dataset.source == "shards" else packed(dataset, archive, contents)
+        fingerprint = digest(contents)
+        print(f"{name}: {origin['files']:,} files, sha256: {fingerprint}", flush=True)
         if dataset.sha256 not in (None, fingerprint):
             raise UserError(
                 f"datasets.{name}.sha256 is {dataset.sha256} but the files hash to {fingerprint}; "
                 "get the dataset again, or change the pin if the new content is wanted"
             )
-        remove(folder / f"{name}.json")
-        (incoming / f"{name}.zip").replace(folder / f"{name}.zip")
-        write_text(folder / f"{name}.csv", listing)
-        amount = {"source": dataset.source, "files": files, "bytes": size, "sha256": fingerprint}
-        write_json(folder / f"{name}.json", origin | amount)
+        for ending in ("json", "zip", "csv"):
+            remove(folder / f"{name}.{ending}")
+        for file in incoming.iterdir():
+            file.replace(folder / file.name)
+        write_json(folder / f"{name}.json", origin | {"source": dataset.source, "sha256": fingerprint})
     finally:
         remove(incoming)
