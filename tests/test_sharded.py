@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import boto3
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SURVEY, stage, write_params
+from conftest import ROOT, SURVEY, stage, write_params
 from moto.server import ThreadedMotoServer
 
 from facemask.core.errors import UserError
@@ -20,6 +22,7 @@ from facemask.data.archive import write_archive
 from facemask.data.raw import by_dataset, zips
 from facemask.data.sources import synthetic
 from facemask.data.splits import hashed
+from facemask.engines import litert
 
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 ENDS = (0, 30, 37, 60)  # shards of 30, 7 and 23 photos
@@ -44,11 +47,12 @@ def run(name: str, *args: str, **environment: str) -> str:
     return done.stdout
 
 
-def repro(**changes) -> str:
+def repro(environment: dict[str, str] | None = None, **changes) -> str:
     """Fetch, survey, split and augment the shards; return what was printed."""
-    write_params(Path(), split__method="hashed", **changes)
+    split = {"split__method": "hashed", "split__train": 0.4, "split__validation": 0.3, "split__test": 0.3}
+    write_params(Path(), **split, **changes)
     steps = ("fetch", ["raw=raw"]), ("survey", SURVEY), ("split", SPLIT), ("augment", AUGMENT)
-    return "".join(run(name, *args) for name, args in steps)
+    return "".join(run(name, *args, **(environment or {})) for name, args in steps)
 
 
 def records() -> dict[str, str]:
@@ -226,6 +230,64 @@ def test_a_bucket_that_cannot_be_read_is_one_line(path, bucket):
     assert done.stderr.startswith("fetch: there ")
     assert path in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+# --- features, and another engine
+
+FEATURES = ("pixels=shards", "backbone=backbone", "features=features", "record=features.json")
+
+
+def frozen(pretrained: Path) -> dict:
+    """Parameters with a frozen network, whose weights are copied here."""
+    shutil.copy(pretrained, "tiny.weights.h5")
+    return {"weights": "tiny.weights.h5", "train_from": "head", "datasets": sharded()}
+
+
+def contents() -> dict[str, bytes]:
+    """Every file of the parts, and every record."""
+    files = [Path(f"{out}.json") for out in ("examined", "shards", "features")]
+    files += [file for out in ("examined", "shards", "features") for file in Path(out).rglob("*") if file.is_file()]
+    return {str(file): file.read_bytes() for file in files}
+
+
+@pytest.mark.slow
+def test_features_are_extracted_again_for_the_files_that_changed(pretrained):
+    settings = frozen(pretrained)
+    pack(Path("packed"))
+    repro(**settings)
+    run("features", *FEATURES)
+    before = contents()
+    pack(Path("packed"), (0, 30, 37, 62))
+    repro(**settings)
+    run("features", *FEATURES)
+    after = contents()
+    changed = {name for name in after if name.endswith(".npy") and after[name] != before.get(name)}
+    of_pixels = {name.removeprefix("shards/") for name in changed if name.startswith("shards/")}
+    assert of_pixels
+    assert all(name.endswith("/photos.s2.npy") for name in of_pixels)
+    assert {name.removeprefix("features/") for name in changed if name.startswith("features/")} == of_pixels
+    keys = [{part: kept["key"] for part, kept in json.loads(one["features.json"]).items()} for one in (before, after)]
+    assert {f"{part}.npy" for part, key in keys[1].items() if key != keys[0].get(part)} == of_pixels
+    pixels, found = (shards.array(Path(folder), "train") for folder in ("shards", "features"))
+    model = Path("backbone/trunk.tflite").read_bytes()
+    expected = np.concatenate(list(litert.run(model, np.asarray(pixels), "test")))
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.slow
+def test_stages_on_ray_write_the_files_of_the_local_engine(pretrained):
+    pytest.importorskip("ray")
+    settings = frozen(pretrained)
+    pack(Path("packed"))
+    repro(**settings)
+    run("features", *FEATURES)
+    expected = contents()
+    for name in ("examined", "shards", "features"):
+        shutil.rmtree(name)
+    environment = {"FACEMASK_ENGINE": "ray", "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    repro(environment, **settings)
+    run("features", *FEATURES, **environment)
+    assert contents() == expected
 
 
 # --- splits that stay

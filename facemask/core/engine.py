@@ -94,7 +94,7 @@ def on_cluster(work: Work, tasks: list[Task], folder: Path, title: str) -> Itera
         with silenced():
             ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:  # of many kinds
-        raise UserError(f"RAY_ADDRESS: no Ray cluster answers at {address}: {error}") from error
+        raise UserError(f"Ray cannot be used at {address}: {error}") from error
     try:
         submit = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1, retry_exceptions=True)(carried).remote
         shared, waiting = ray.put(work), list(reversed(tasks))
