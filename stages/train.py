@@ -15,6 +15,8 @@ from facemask.core import cli, machine, params
 from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json, write_text
 from facemask.core.params import Count, Fraction, Section
 from facemask.data import shards
+from facemask.distributed import launch
+from facemask.distributed.launch import Replicas
 from facemask.engines import litert, tflite
 from facemask.evaluation import figures
 from facemask.evaluation.decision import temperature, threshold_for
@@ -40,6 +42,7 @@ class Settings(Training):
     weights: str
     train_from: str
     head: Head
+    training: Replicas
     decision: Decision
 
 
@@ -86,7 +89,11 @@ def main(
     )
     part = network(settings, backbone / "backbone.keras", train[0].shape[1:], train[0].dtype.name, len(classes))
     start = time.perf_counter()
-    epochs = part.fit(train, validation, settings)
+    if isinstance(part, Tuned) and settings.training.engine == "jax":
+        job = weights.with_name("training.partial")
+        epochs = launch.fit(part.model, train, validation, settings, settings.training.replicas, settings.threads, job)
+    else:
+        epochs = part.fit(train, validation, settings)
     seconds = time.perf_counter() - start
     check_convergence(epochs, len(classes), settings.lr)
     scale = temperature(validation[1], part.predict(validation[0])) if settings.decision.calibrate else None

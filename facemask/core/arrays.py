@@ -5,6 +5,7 @@ import io
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -43,6 +44,18 @@ def read(file: Path) -> np.memmap:
         raise UserError(f"{file} is not a complete array of numbers; make it again with: dvc repro") from None
 
 
+def files_of(array: "np.ndarray | Joined") -> list[str]:
+    """The files of an array that `read` gave, or of several that are joined."""
+    parts = array.parts if isinstance(array, Joined) else [array]
+    return [str(cast(np.memmap, part).filename) for part in parts]
+
+
+def joined(files: Sequence[str]) -> np.ndarray:
+    """The array in a file, or those of several as one, as `files_of` names them."""
+    parts = [read(Path(file)) for file in files]
+    return parts[0] if len(parts) == 1 else cast(np.ndarray, Joined(parts))
+
+
 class Joined:
     """Several arrays as one with all of their rows, in order; rows are read where they are asked for.
 
@@ -55,7 +68,7 @@ class Joined:
     """
 
     def __init__(self, parts: Sequence[np.ndarray]):
-        self._parts = parts
+        self.parts = parts
         self._ends = np.cumsum([len(part) for part in parts])
         self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
         self.dtype, self.ndim = parts[0].dtype, parts[0].ndim
@@ -67,7 +80,7 @@ class Joined:
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step == 1:
-                return np.concatenate([self._parts[0][:0], *self._between(start, stop)])
+                return np.concatenate([self.parts[0][:0], *self._between(start, stop)])
             return self[np.arange(start, stop, step)]
         if isinstance(index, list | np.ndarray):
             rows = np.arange(len(self))[index]
@@ -75,24 +88,24 @@ class Joined:
             found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
             for place in np.unique(places):
                 here = places == place
-                found[here] = self._parts[place][rows[here] - self._start(place)]
+                found[here] = self.parts[place][rows[here] - self._start(place)]
             return found
         row = range(len(self))[operator.index(index)]
         place = int(np.searchsorted(self._ends, row, side="right"))
-        return self._parts[place][row - self._start(place)]
+        return self.parts[place][row - self._start(place)]
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for part in self._parts:
+        for part in self.parts:
             yield from part
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        return np.concatenate(self._parts).astype(dtype or self.dtype, copy=False)
+        return np.concatenate(self.parts).astype(dtype or self.dtype, copy=False)
 
     def _start(self, place: int) -> int:
-        return int(self._ends[place]) - len(self._parts[place])
+        return int(self._ends[place]) - len(self.parts[place])
 
     def _between(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        for place, part in enumerate(self._parts):
+        for place, part in enumerate(self.parts):
             first = self._start(place)
             if start < first + len(part) and stop > first:
                 yield part[max(0, start - first) : stop - first]

@@ -9,14 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike
 
 from facemask.core import arrays
-from facemask.core.arrays import Joined
 from facemask.core.errors import UserError
 from facemask.core.files import read_csv, write_csv, write_json
 from facemask.data.splits import SPLITS
@@ -82,8 +80,7 @@ def array(folder: Path, split: str) -> np.ndarray:
     """
     if not (folder / split).is_dir():
         return arrays.read(folder / f"{split}.npy")
-    parts = [arrays.read(folder / file) for file in order(folder) if file.startswith(f"{split}/")]
-    return cast(np.ndarray, Joined(parts))  # its readers index it, and take its length, shape and dtype
+    return arrays.joined([str(folder / file) for file in order(folder) if file.startswith(f"{split}/")])
 
 
 def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:

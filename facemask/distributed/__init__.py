@@ -1,0 +1,1 @@
+"""Work past one process."""
