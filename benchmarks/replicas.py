@@ -20,8 +20,8 @@ import psutil
 from benchmarks.measure import INTERVAL, memory
 from facemask.core.files import prepare_tensorflow
 from facemask.data import shards
-from facemask.distributed import launch
 from facemask.networks import fine_tuning, training
+from facemask.networks.distributed import launch
 from facemask.networks.head import Head
 from facemask.networks.training import Training
 

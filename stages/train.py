@@ -15,13 +15,13 @@ from facemask.core import cli, machine, params
 from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json, write_text
 from facemask.core.params import Count, Fraction, Section
 from facemask.data import shards
-from facemask.distributed import launch
-from facemask.distributed.launch import Replicas
 from facemask.engines import litert, tflite
 from facemask.evaluation import figures
 from facemask.evaluation.decision import temperature, threshold_for
 from facemask.experiments import measurements
 from facemask.networks import fine_tuning
+from facemask.networks.distributed import launch
+from facemask.networks.distributed.launch import Replicas
 from facemask.networks.fine_tuning import Tuned
 from facemask.networks.head import DenseHead, Head
 from facemask.networks.training import Training, check_convergence

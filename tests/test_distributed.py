@@ -20,10 +20,10 @@ from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow
 from facemask.core.params import validate
 from facemask.data import shards
-from facemask.distributed import launch, worker
-from facemask.distributed.launch import Replicas
 from facemask.engines import litert
 from facemask.networks import fine_tuning, training
+from facemask.networks.distributed import launch, worker
+from facemask.networks.distributed.launch import Replicas
 from facemask.networks.head import Head
 from facemask.networks.training import Photos, Training, class_weights
 

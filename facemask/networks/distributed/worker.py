@@ -1,4 +1,6 @@
-"""One of the processes that train a network, with Keras on JAX: python -m facemask.distributed.worker job=FOLDER rank=N
+"""One of the processes that train a network with Keras on JAX.
+
+    python -m facemask.networks.distributed.worker job=FOLDER rank=N
 
 Each holds the whole network and reads an equal share of the rows of every batch. The program is compiled for the whole
 batch and XLA divides it among all devices of all processes, so a loss, a metric or the statistics of a batch

@@ -21,7 +21,7 @@ from facemask.core import arrays
 from facemask.core.errors import UserError
 from facemask.core.files import remove, save_model, write_text
 from facemask.core.params import Count, Section
-from facemask.distributed import worker
+from facemask.networks.distributed import worker
 from facemask.networks.training import COLUMNS, Photos, Training, class_weights
 
 if TYPE_CHECKING:

@@ -1,1 +1,0 @@
-"""Work past one process."""

@@ -1,0 +1,1 @@
+"""Training in several processes, with Keras on JAX."""
