@@ -16,7 +16,8 @@ from conftest import ROOT, answers, draw_photos, duplicate, shell, wait_until
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that stay, and the address at which they answer.
 SERVERS = {"make ui": "http://127.0.0.1:5000", "facemask serve": "http://127.0.0.1:8000"}
-# Commands that other tests run with stand-ins: for a container, a bucket, Kaggle, ImageNet weights, a long training.
+# Commands whose promise other tests hold with stand-ins: for containers, buckets, clusters, Kaggle, ImageNet weights,
+# long trainings, browsers.
 ELSEWHERE = {
     "docker ": "test_containers.py",
     "uv ": "test_containers.py",
@@ -37,6 +38,14 @@ ELSEWHERE = {
     "dvc get": "test_remotes.py",
     "facemask predict --model model photo.jpg": "test_remotes.py",
     "mlflow server": "test_remotes.py",
+    "make page": "test_page.py",
+    "python -m http.server": "test_page.py",
+    "pip install": "test_containers.py",
+    "export RAY_AUTH_MODE": "test_engine.py",
+    "ray start": "test_engine.py",
+    "FACEMASK_ENGINE=ray": "test_engine.py",
+    "dvc exp run -S training.engine=jax": "test_distributed.py",
+    "JAX_COORDINATOR_ADDRESS=": "test_distributed.py",
 }
 
 PLACEHOLDER = r"\b(EXPERIMENT|NAME)\b(?!=)"
@@ -44,7 +53,7 @@ PLACEHOLDER = r"\b(EXPERIMENT|NAME)\b(?!=)"
 
 def commands(page: Path) -> list[str]:
     """The command lines of a page's shell blocks, without comments, long ones joined."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [line for line in (re.sub(r"\s+#\s.*", "", line).strip() for line in lines) if line]
 
