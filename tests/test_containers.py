@@ -143,7 +143,7 @@ def test_the_wheel_has_the_commands_and_the_page_and_nothing_else(tmp_path):
     code = """
 import importlib.metadata, importlib.resources, importlib.util
 print(importlib.metadata.version("facemask"))
-print(importlib.resources.files("facemask.inference.page").joinpath("index.html").read_text()[:15].lower())
+print(importlib.resources.files("facemask.inference").joinpath("page/index.html").read_text()[:15].lower())
 print(*(importlib.util.find_spec(name) for name in ("stages", "tests")))
 """
     done = subprocess.run([python, "-c", code], cwd=tmp_path, env={}, capture_output=True, text=True, check=True)

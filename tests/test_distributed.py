@@ -233,6 +233,22 @@ def test_a_worker_that_fails_is_one_line_with_its_last_words(tmp_path):
         launch.run(tmp_path, launch.environments_of(1, 2))
 
 
+def by_hand(folders: list[Path]) -> list[subprocess.CompletedProcess]:
+    """Start the stage in each folder, as a process a machine, and wait for all."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "stages.train", *arguments_of("train")]
+    started = []
+    for number, folder in enumerate(folders):
+        given = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
+        started.append(
+            subprocess.Popen(command, cwd=folder, env=os.environ | given, stderr=subprocess.PIPE, text=True)
+        )  # fmt: skip
+    return [
+        subprocess.CompletedProcess(command, one.returncode, stderr=said)
+        for one, (_, said) in [(one, one.communicate(timeout=300)) for one in started]
+    ]
+
+
 @pytest.mark.slow
 def test_the_stage_trains_in_two_processes_and_as_one_of_two_that_are_started_by_hand(copy, tmp_path):
     machines = [copy, tmp_path / "other"]
@@ -254,13 +270,13 @@ def test_the_stage_trains_in_two_processes_and_as_one_of_two_that_are_started_by
     np.testing.assert_allclose(probabilities, evaluated, atol=1e-5)
     assert pd.read_csv(copy / "metrics/variants.csv", index_col="variant").agreement["float32"] == 1
 
-    started = []
-    address = f"127.0.0.1:{free_port()}"
-    for number, folder in enumerate(machines):
+    for folder in machines:
         write_params(folder, **changes, training__replicas=2, threads=1)  # as each of the two above had
-        by_hand = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
-        command = [sys.executable, "-m", "stages.train", *arguments_of("train")]
-        started.append(subprocess.Popen(command, cwd=folder, env=os.environ | by_hand))
-    assert [one.wait(300) for one in started] == [0, 0]
+    assert [done.returncode for done in by_hand(machines)] == [0, 0]
     for folder in machines:
         assert {name: (folder / name).read_bytes() for name in trained} == trained
+
+    write_params(machines[1], **changes, training__replicas=2, threads=1, seed=8)
+    for done in by_hand(machines):
+        assert done.returncode == 1
+        assert "the processes have different data or parameters; start all from the same commit" in done.stderr

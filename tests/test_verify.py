@@ -48,7 +48,7 @@ def test_a_correct_lock_is_verified_in_a_clone_and_the_checkout_is_unchanged(sho
     before = shell("git", "status", "--porcelain", "--ignored", cwd=short)
     done = verified(short, tmp_path / "temporary")
     assert done.returncode == 0, done.stderr
-    assert "verified: 8 outputs of 3 stages are byte for byte as in dvc.lock\n" in done.stdout
+    assert "verified: 10 outputs of 3 stages are byte for byte as in dvc.lock\n" in done.stdout
     assert "Running stage 'split'" in done.stdout
     assert shell("git", "status", "--porcelain", "--ignored", cwd=short) == before
 
@@ -65,7 +65,7 @@ def test_the_first_stage_that_differs_is_named_with_its_outputs_and_possible_rea
     assert done.returncode == 1
     assert "survey is the first stage that differs: data/faces.csv\nafter it: split\n" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.endswith("verify: 2 of 8 outputs differ from dvc.lock\n")
+    assert done.stderr.endswith("verify: 2 of 10 outputs differ from dvc.lock\n")
 
 
 def test_a_pipeline_that_fails_in_the_clone_is_one_line(short, tmp_path):

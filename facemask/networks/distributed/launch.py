@@ -84,10 +84,11 @@ def fit(
     environments = environments_of(replicas, threads)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder / worker.MODEL)
-    arrays_of = {"train": train[1], "validation": validation[1]}
-    arrays_of |= {f"{split}_weights": class_weights(of, training.class_weights) for split, of in arrays_of.items()}
-    with (folder / worker.LABELS).open("wb") as opened:
-        np.savez(opened, allow_pickle=False, **arrays_of)
+    of_train, of_validation = (class_weights(labels, training.class_weights) for _, labels in (train, validation))
+    np.savez(
+        folder / worker.LABELS,
+        train=train[1], train_weights=of_train, validation=validation[1], validation_weights=of_validation,
+    )  # fmt: skip
     chosen = training.model_dump(include=set(Training.model_fields))
     key = hashlib.sha256(json.dumps([chosen, replicas]).encode())
     key.update((folder / worker.MODEL).read_bytes())

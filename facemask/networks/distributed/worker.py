@@ -190,7 +190,10 @@ def main(job: Path, rank: int) -> None:
             raise UserError("JAX_PROCESS_ID is not set; give every process its number, from 0")
         keras.distribution.initialize(address, int(os.environ["JAX_NUM_PROCESSES"]), int(number))
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    multihost_utils.assert_equal(np.frombuffer(bytes.fromhex(key), np.uint8), "data or parameters differ")
+    try:
+        multihost_utils.assert_equal(np.frombuffer(bytes.fromhex(key), np.uint8))
+    except AssertionError:
+        raise UserError("the processes have different data or parameters; start all from the same commit") from None
     with np.load(job / LABELS) as labels:
         train, validation = (
             Split(arrays.joined(described["inputs"][split]), labels[split], labels[f"{split}_weights"])
