@@ -1,7 +1,7 @@
 """Write the model card, what the model is, how good it is and where it fails, and the card of its datasets.
 
-Reads outputs of the other stages; writes Markdown, after M. Mitchell et al., "Model cards for model reporting",
-FAT* 2019. Every figure in it is read from a file.
+Reads outputs of the other stages; writes Markdown, after M. Mitchell et al., "Model cards for model reporting", FAT* 2019,
+and the kind of machine that trained the model. Every figure is read from a file.
 """
 
 import json
@@ -13,7 +13,7 @@ import yaml
 
 from facemask import networks
 from facemask.core import cli, params
-from facemask.core.files import read_csv, write_text
+from facemask.core.files import read_csv, write_json, write_text
 from facemask.core.params import Float, Section, Side
 from facemask.data.faces import Survey
 from facemask.data.splits import Split
@@ -141,12 +141,13 @@ def main(
     comparison: Path,
     issues: Path,
     sources: Path,
-    made_on: Path,
+    machine: Path,
     card: Path,
     datasheet: Path,
+    made_on: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
-    read = {path: json.loads(path.read_text()) for path in (data, decision, sources, made_on)}
+    read = {path: json.loads(path.read_text()) for path in (data, decision, sources, machine)}
     faces, doubtful = read_csv(manifest), None if settings.train_from == "input" else read_csv(issues)
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
@@ -160,6 +161,7 @@ def main(
         datasheet,
         dataset_card.write(records, faces, read[data], doubtful, read[sources]["told_apart"], settings.split.method),
     )
+    write_json(made_on, read[machine])
     values = yaml.safe_dump(yaml.safe_load(parameters.read_text()), sort_keys=False)
     write_text(
         card,
@@ -209,7 +211,7 @@ From {", ".join(records)}. Origin, licences, near-duplicates and doubtful labels
 
 Made by `dvc repro` at the commit that holds this card.
 
-{table(["trained with", ""], [list(item) for item in read[made_on].items()])}
+{table(["trained with", ""], [list(item) for item in read[machine].items()])}
 
 ```yaml
 {values.strip()}

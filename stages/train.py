@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from facemask.core import cli, machine, params
+from facemask.core import cli, params
 from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json, write_text
+from facemask.core.machine import kind
 from facemask.core.params import Count, Fraction, Section
 from facemask.data import shards
 from facemask.engines import litert, tflite
@@ -79,7 +80,7 @@ def main(
     decision: Path,
     history: Path,
     curves: Path,
-    made_on: Path,
+    machine: Path,
 ) -> str:
     settings = params.load(Settings)
     classes = sorted(shards.rows(pixels, "train").label.unique())
@@ -111,7 +112,7 @@ def main(
     write_text(labels, "".join(f"{label}\n" for label in classes))
     write_json(decision, chosen | {"temperature": scale})
     write_csv(history, epochs)
-    write_json(made_on, machine.kind())
+    write_json(machine, kind())
     figures.curves(epochs, curves)
     best = epochs.loc[epochs.val_loss.idxmin()]
     frozen = json.loads((features / "frozen.json").read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.files import read_csv, write_text
+from facemask.core.files import read_csv, write_json, write_text
 from facemask.core.params import Float, Section, Side
 from facemask.evaluation.markdown import table, with_interval
 from facemask.evaluation.metrics import INTERVAL
@@ -58,10 +58,13 @@ def main(
     scores: Path,
     report: Path,
     comparison: Path,
-    made_on: Path,
+    machine: Path,
     card: Path,
+    made_on: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
+    kind = json.loads(machine.read_text())
+    write_json(made_on, kind)
     data, least = json.loads(details.read_text()), json.loads(threshold.read_text())["score"]
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     splits = sorted(data["scenes"])
@@ -130,7 +133,7 @@ right class.
 
 ## Versions and parameters
 
-{table(["trained with", ""], [list(item) for item in json.loads(made_on.read_text()).items()])}
+{table(["trained with", ""], [list(item) for item in kind.items()])}
 
 ```yaml
 {parameters.read_text(encoding="utf-8").strip()}

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from facemask.core import cli, machine, parallel, params
+from facemask.core import cli, parallel, params
 from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
+from facemask.core.machine import kind
 from facemask.core.params import Count, Float, Section, Seed, Side
 from facemask.data import scenes, shards
 from facemask.data.detections import boxes_of
@@ -102,7 +103,7 @@ def main(
     history: Path,
     curves: Path,
     sheet: Path,
-    made_on: Path,
+    machine: Path,
 ) -> str:
     settings = params.load(Settings, parameters)
     cv2.setNumThreads(1)
@@ -146,7 +147,7 @@ def main(
     write_json(threshold, {"score": best_threshold(truth, found(whole), classes)})
     table = pd.DataFrame(rows).astype({"epoch": int})
     write_csv(history, table)
-    write_json(made_on, machine.kind())
+    write_json(machine, kind())
     detection_figures.curves(table, curves)
     shown = [altered(number, 0, squares, faces, settings) for number in range(min(SHEET, len(squares)))]
     detection_figures.scenes([one for one, _ in shown], [found_ for _, found_ in shown], classes, sheet)
