@@ -1,7 +1,7 @@
 """Write the model card, what the model is, how good it is and where it fails, and the card of its datasets.
 
-Reads outputs of the other stages; writes Markdown, after M. Mitchell et al., "Model cards for model reporting", FAT* 2019,
-and the kind of machine that trained the model. Every figure is read from a file.
+Reads outputs of the other stages; writes Markdown, after M. Mitchell et al., "Model cards for model reporting",
+FAT* 2019, and the kind of machine that trained the model. Every figure is read from a file.
 """
 
 import json
