@@ -5,6 +5,7 @@ LiteRT, its labels in the order of its outputs, the decision rule, the history, 
 machine. The test split is not read. A head is trained without TensorFlow.
 """
 
+import io
 import json
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_
 from facemask.core.machine import kind
 from facemask.core.params import Count, Fraction, Section
 from facemask.data import shards
+from facemask.data.archive import write_archive
 from facemask.engines import litert, tflite
 from facemask.evaluation import figures
 from facemask.evaluation.decision import temperature, threshold_for
@@ -69,6 +71,13 @@ def rule(
     return {"label": settings.label, "recall": settings.recall, "threshold": threshold}
 
 
+def npy(array: np.ndarray) -> bytes:
+    """An array as the content of a .npy file."""
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array)
+    return content.getvalue()
+
+
 def main(
     pixels: Path,
     features: Path,
@@ -104,8 +113,8 @@ def main(
     probabilities = np.concatenate(list(litert.run(model, validation[0], "validation")))
     chosen = rule(validation[1], probabilities, classes, settings.decision)
     whole = model if settings.train_from == "input" else tflite.chain((backbone / "trunk.tflite").read_bytes(), model)
-    with replacing(weights) as partial, partial.open("wb") as file:
-        np.savez(file, *part.weights)
+    # numpy.savez gives other bytes with other versions of Python.
+    write_archive(weights, ((f"arr_{number}.npy", npy(array)) for number, array in enumerate(part.weights)))
     for content, path in ((model, trained), (whole, classifier)):
         with replacing(path) as partial:
             partial.write_bytes(content)

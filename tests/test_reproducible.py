@@ -124,3 +124,13 @@ def test_the_number_of_threads_does_not_change_a_head_and_changes_a_whole_networ
     difference = np.abs(answers[0] - answers[1]).max()
     print(f"largest difference of a probability: {difference:.2g}")
     assert difference <= tolerance
+
+
+def test_zips_of_outputs_do_not_depend_on_the_version_of_python(reproduced):
+    """zipfile's flags for members whose size it does not know beforehand changed between versions."""
+    for path in (reproduced / "models/trained.npz", reproduced / "models/backbone/backbone.keras"):
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                assert (member.extract_version, member.flag_bits, member.extra) == (20, 0, b""), (path, member)
+    with np.load(reproduced / "models/trained.npz") as weights:
+        assert weights["arr_0"].dtype == np.float32
