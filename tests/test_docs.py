@@ -78,8 +78,12 @@ def ready(experimented, shared, tmp_path) -> tuple[Path, dict[str, str]]:
     shutil.copy(photo, copy / "photo.jpg")
     draw_photos(copy / "photos")
     shutil.copy(shared / "data/four_people_masking.mp4", copy / "film.mp4")
-    (copy / ".venv").symlink_to(sys.prefix)
-    shutil.copy(ROOT / "requirements.lock", copy / "requirements.lock")
+    # Links one by one: if make thought the environment stale, it would delete what a single link leads to.
+    (copy / ".venv").mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if entry.name != "requirements.lock":
+            (copy / ".venv" / entry.name).symlink_to(entry)
+    shutil.copy(copy / "requirements.lock", copy / ".venv")
     cache = tmp_path / "cache/facemask"
     cache.mkdir(parents=True)
     shutil.copy(shared / "weights/face_detection_yunet_2023mar.onnx", cache)
