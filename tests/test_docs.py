@@ -76,7 +76,7 @@ def ready(experimented, shared, tmp_path) -> tuple[Path, dict[str, str]]:
     copy = duplicate(experimented, tmp_path / "copy")
     [photo] = draw_photos(tmp_path / "drawn", 1)
     shutil.copy(photo, copy / "photo.jpg")
-    draw_photos(copy / "photos")
+    draw_photos(copy / "photos", 30)  # as many as drift needs
     shutil.copy(shared / "data/four_people_masking.mp4", copy / "film.mp4")
     # Links one by one: if make thought the environment stale, it would delete what a single link leads to.
     (copy / ".venv").mkdir()
