@@ -37,6 +37,7 @@ ELSEWHERE = {
     "dvc artifacts get": "test_remotes.py",
     "dvc get": "test_remotes.py",
     "facemask predict --model model photo.jpg": "test_remotes.py",
+    "facemask drift": "test_drift.py",  # needs more test faces than the tiny pipeline has
     "mlflow server": "test_remotes.py",
     "make page": "test_page.py",
     "python -m http.server": "test_page.py",
@@ -76,7 +77,7 @@ def ready(experimented, shared, tmp_path) -> tuple[Path, dict[str, str]]:
     copy = duplicate(experimented, tmp_path / "copy")
     [photo] = draw_photos(tmp_path / "drawn", 1)
     shutil.copy(photo, copy / "photo.jpg")
-    draw_photos(copy / "photos", 30)  # as many as drift needs
+    draw_photos(copy / "photos")
     shutil.copy(shared / "data/four_people_masking.mp4", copy / "film.mp4")
     # Links one by one: if make thought the environment stale, it would delete what a single link leads to.
     (copy / ".venv").mkdir()
@@ -87,7 +88,7 @@ def ready(experimented, shared, tmp_path) -> tuple[Path, dict[str, str]]:
     cache = tmp_path / "cache/facemask"
     cache.mkdir(parents=True)
     shutil.copy(shared / "weights/face_detection_yunet_2023mar.onnx", cache)
-    (copy / ".git/info/exclude").write_text("photo*\nfilm.mp4\nseen.mp4\n.venv\nlog.csv\nfaces.jsonl\n")
+    (copy / ".git/info/exclude").write_text("photo*\nfilm.mp4\nseen.mp4\n.venv\nfaces.jsonl\n")
     return copy, {"XDG_CACHE_HOME": str(cache.parent), "BROWSER": "true"}
 
 
@@ -120,9 +121,6 @@ def test_the_commands_of_a_page_work_in_its_order(page, ready):
         if re.search(PLACEHOLDER, command):
             name = shell("dvc", "exp", "list", "--name-only", cwd=folder).split()[0]
             command = re.sub(PLACEHOLDER, name, command)
-        if command.startswith("facemask drift"):
-            shell("facemask", "predict", "photos", "--detector", "none", "--log", "log.csv", cwd=folder)
-            command += " || test $? = 3"  # these are other faces
         shell("bash", "-ec", command, cwd=folder, **variables)
         if command.startswith("dvc queue start"):
             wait_until(lambda: "Running" not in (seen := shell("dvc", "queue", "status", cwd=folder))
