@@ -9,7 +9,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,19 @@ ANSWERS = {
 
 
 @contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler], **attributes) -> Iterator[ThreadingHTTPServer]:
+    """A server on this machine, with attributes for its handler; stopped at the end of the block."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    vars(server).update(attributes)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
 def offered(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Serve the files of a folder; gives its address, and the paths that were requested."""
     requested = []
@@ -36,13 +49,8 @@ def offered(folder: Path) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(partial(Files, directory=folder)) as server:
         yield f"http://127.0.0.1:{server.server_port}", requested
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):

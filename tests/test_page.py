@@ -6,11 +6,10 @@ import io
 import json
 import re
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import programs
 import pytest
 from chromium import chromium
 from conftest import draw_photos, wait_until, with_rule
+from loopback import serving
 from PIL import ExifTags, Image, PngImagePlugin
 from selenium.webdriver import ActionChains
 
@@ -45,19 +45,6 @@ PREDICT = """
     import("./engine.js").then(engine => engine.predict(file, region ?? undefined)).then(
         done, error => done({ error: error.message }));
 """
-
-
-@contextmanager
-def serving(handler, **attributes) -> Iterator[ThreadingHTTPServer]:
-    """A server on this machine, with attributes for its handler; stopped at the end of the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    vars(server).update(attributes)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT, draw_photos, facemask, wait_until
 from hypothesis import example, given
 from hypothesis import strategies as st
+from loopback import serving
 
 from facemask.inference.stopwatch import Stopwatch
 from facemask.inference.video import Source, shown
@@ -76,14 +77,8 @@ def camera(*shows: int):
             except OSError:
                 return None
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Handler) as server:
         yield f"http://127.0.0.1:{server.server_port}/stream", sent
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def watch(*args, model: Path) -> subprocess.CompletedProcess:

@@ -4,7 +4,6 @@ Reads the champion's exported folder and model card from MLflow; writes them as 
 `release.toml` by which `facemask` finds it. The zip's bytes depend only on these files.
 """
 
-import hashlib
 import json
 import re
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from facemask.core import cli
 from facemask.core.errors import UserError
-from facemask.core.files import write_text
+from facemask.core.files import digest, write_text
 from facemask.data.archive import write_archive
 from facemask.experiments.mlflow_store import store
 from facemask.experiments.promote import ARTIFACT, champion
@@ -42,7 +41,7 @@ def main(version: str, address: str, folder: Path, description: Path) -> None:
         "version": version,
         "asset": asset.name,
         "address": f"{address.rstrip('/')}/{asset.name}",
-        "sha256": hashlib.sha256(asset.read_bytes()).hexdigest(),
+        "sha256": digest(asset),
     }
     write_text(description, "".join(f"{key} = {json.dumps(value)}\n" for key, value in release.items()))
     print(

@@ -1,9 +1,9 @@
 """Files that are fetched once, into the user's cache, and known by their sha256."""
 
-import hashlib
 from pathlib import Path
 
 from facemask.core.errors import UserError
+from facemask.core.files import digest
 
 
 def fetched(what: str, address: str, sha256: str, name: str) -> Path:
@@ -17,7 +17,7 @@ def fetched(what: str, address: str, sha256: str, name: str) -> Path:
     import platformdirs
 
     file = platformdirs.user_cache_path("facemask") / name
-    if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
+    if file.is_file() and digest(file) == sha256:
         return file
     import pooch
 
