@@ -231,12 +231,20 @@ def test_thousands_of_near_duplicates_are_one_group_and_cost_no_more_than_linear
     assert len(np.unique(numbers)) > 490  # a few share features by chance, which verification is for
 
 
-def test_a_collection_in_several_passes_has_the_same_candidates(monkeypatch, faces):
+def test_a_collection_in_many_steps_has_the_same_candidates(monkeypatch, faces):
     found = [extract(photo) for photo in greys(faces)]
-    whole = candidates.find(found)
+    whole, close = candidates.find(found), nearest(found, 5, 3)
     assert len(whole) > 10
-    monkeypatch.setattr("facemask.data.near_duplicates.candidates.PHOTOS_A_PASS", 7)
+    for name, step in (
+        ("PHOTOS_A_COUNT", 7),
+        ("ENTRIES_A_TABLE", 500),
+        ("ENTRIES_A_BLOCK", 100),
+        ("PHOTOS_A_SCORE", 3),
+    ):
+        monkeypatch.setattr(candidates, name, step)
+    assert sum(1 for _ in candidates.tables(np.concatenate(found)["code"])) > 4
     assert (candidates.find(found) == whole).all()
+    assert (nearest(found, 5, 3) == close).all()
 
 
 def test_the_nearest_photos_share_most(faces):
