@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BASE ?= main
 MODEL ?= models/tflite
-export ADDRESS BASE EXP INSTEAD_OF MODEL NAME PHOTOS UPGRADE VERSION WEIGHTS YUNET
+export ADDRESS BASE EXP INSTEAD_OF MODEL NAME PHOTOS PIPELINE UPGRADE VERSION WEIGHTS YUNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
@@ -12,7 +12,7 @@ ENVIRONMENT := .venv/requirements.lock
 NOT_COMPARED := Created|Executor|State|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|corruption_accuracy|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help repro detect keras preset pose verify test slow compare ui diff promote study pretrain bench lock audit release page
+.PHONY: help repro detect keras preset pose verify test slow compare ui diff live promote study pretrain bench lock audit release page
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -60,6 +60,9 @@ slow: $(ENVIRONMENT) ## Run the tests that take minutes
 ui: $(ENVIRONMENT) ## Open MLflow on the runs recorded in this folder
 	@python -m facemask.experiments.view
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+live: $(ENVIRONMENT) ## Log the epochs to MLflow while a training runs: make live [PIPELINE=detection]
+	@python -m facemask.experiments.live history="$${PIPELINE:-.}/metrics/history.csv" parameters="$${PIPELINE:-.}/params.yaml"
 
 diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails if the model is worse
 	@python -m facemask.experiments.diff branch="$$BASE"

@@ -14,14 +14,6 @@ from facemask.core.params import Section, Side
 from facemask.experiments import tracking
 from facemask.experiments.report import report_row, times
 
-CURVES = {
-    "loss": "epoch.train_loss",
-    "accuracy": "epoch.train_accuracy",
-    "val_loss": "epoch.validation_loss",
-    "val_accuracy": "epoch.validation_accuracy",
-    "learning_rate": "epoch.learning_rate",
-}
-
 
 class Settings(Section):
     """The parameters that this stage reads; the run has all of params.yaml."""
@@ -81,7 +73,7 @@ def main(
         digest,
         tracking.description(parameters, reached),
         manifest,
-        read_csv(history).rename(columns=CURVES),
+        read_csv(history),
         # MLflow compares runs by the first column, and shows the second.
         photos[["member", "predicted", *(name for name in photos if name not in ("member", "predicted"))]],
         tflite,

@@ -1,10 +1,11 @@
 """Train the network from the cut on, and keep the epoch with the lowest validation loss.
 
 Reads the shards, the features and the backbone; writes the trained part, its weights and the whole classifier for
-LiteRT, its labels in the order of its outputs, the decision rule, the history, the learning curves and the kind of
-machine. The test split is not read. A head is trained without TensorFlow.
+LiteRT, its labels in the order of its outputs, the decision rule, the learning curves and the kind of machine; and,
+after every epoch, the history. The test split is not read. A head is trained without TensorFlow.
 """
 
+import functools
 import io
 import json
 import time
@@ -98,12 +99,15 @@ def main(
         (shards.array(inputs, split), shards.labels(pixels, split, classes)) for split in ("train", "validation")
     )
     part = network(settings, backbone / "backbone.keras", train[0].shape[1:], train[0].dtype.name, len(classes))
+    report = functools.partial(write_csv, history)
     start = time.perf_counter()
     if isinstance(part, Tuned) and settings.training.engine == "jax":
         job = weights.with_name("training.partial")
-        epochs = launch.fit(part.model, train, validation, settings, settings.training.replicas, settings.threads, job)
+        epochs = launch.fit(
+            part.model, train, validation, settings, settings.training.replicas, settings.threads, job, report
+        )
     else:
-        epochs = part.fit(train, validation, settings)
+        epochs = part.fit(train, validation, settings, report)
     seconds = time.perf_counter() - start
     check_convergence(epochs, len(classes), settings.lr)
     scale = temperature(validation[1], part.predict(validation[0])) if settings.decision.calibrate else None

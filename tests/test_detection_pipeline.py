@@ -143,7 +143,7 @@ def test_the_files_agree_and_the_run_is_recorded(detected):
     mlflow.set_tracking_uri(f"sqlite:///{detected}/mlflow.db")
     [run] = mlflow.search_runs(experiment_names=["facemask-detection"], output_format="list")
     assert run.data.metrics["map50"] == pytest.approx(scores.map50, abs=1e-5)
-    assert {"epoch.train_loss", "test.right_32.value", "tflite.int8.map50"} <= set(run.data.metrics)
+    assert {"epoch.loss", "test.right_32.value", "tflite.int8.map50"} <= set(run.data.metrics)
 
 
 @pytest.mark.slow

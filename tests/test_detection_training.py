@@ -66,7 +66,10 @@ def trained(scenes, training: Training, key: str = "", stop_after: int | None = 
     def score(network) -> dict[str, float]:
         return {"map50": float(network.predict_on_batch(scenes[0])[..., 4:].max())}
 
-    rows = fit(detector, batches, 2, score, training, Path("checkpoint.partial"), key)
+    reported: list[int] = []
+    report = lambda rows: reported.append(len(rows))  # noqa: E731
+    rows = fit(detector, batches, 2, score, training, Path("checkpoint.partial"), key, report)
+    assert reported == list(range(len(rows) - len(reported) + 1, len(rows) + 1))
     return detector.network.get_weights(), rows
 
 

@@ -79,7 +79,10 @@ def network(dropout: float = 0.2):
 def train(folder: Path, replicas: int, settings: Training = SETTINGS, dropout: float = 0.2) -> Trained:
     model = network(dropout)
     train_on, validation = splits(folder)
-    history = launch.fit(model, train_on, validation, settings, replicas, 2, folder / "job.partial")
+    reports: list[pd.DataFrame] = []
+    history = launch.fit(model, train_on, validation, settings, replicas, 2, folder / "job.partial", reports.append)
+    assert reports  # while it trained, unless every epoch ended between two looks
+    assert all(report.equals(history.head(len(report))) for report in reports)
     return Trained(model.get_weights(), history, fine_tuning.predict(model, validation[0], 32))
 
 

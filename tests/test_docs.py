@@ -40,6 +40,7 @@ ELSEWHERE = {
     "facemask drift": "test_drift.py",  # needs more test faces than the tiny pipeline has
     "mlflow server": "test_remotes.py",
     "make page": "test_page.py",
+    "make live": "test_live.py",
     "python -m http.server": "test_page.py",
     "pip install": "test_containers.py",
     "export RAY_AUTH_MODE": "test_engine.py",

@@ -290,7 +290,7 @@ def test_the_command_in_the_warning_records_the_run(copy):
     assert files(copy) == before
     mlflow.set_tracking_uri(f"sqlite:///{copy}/mlflow.db")
     [run] = mlflow.search_runs(experiment_names=["facemask"], output_format="list")
-    assert {"epoch.validation_loss", "accuracy", "int8_accuracy"} <= set(run.data.metrics)
+    assert {"epoch.val_loss", "accuracy", "int8_accuracy"} <= set(run.data.metrics)
 
 
 # --- two at once

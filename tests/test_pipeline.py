@@ -271,7 +271,7 @@ def test_a_forced_repro_gives_the_same_bytes(copy):
 def test_an_execution_is_one_run_with_all_its_artifacts(reproduced):
     [run] = runs(reproduced).values()
     assert run.info.status == "FINISHED"
-    assert {"accuracy", "int8_accuracy", "balanced_accuracy_scenes", "epoch.validation_accuracy", "train.seconds",
+    assert {"accuracy", "int8_accuracy", "balanced_accuracy_scenes", "epoch.val_accuracy", "train.seconds",
             "tflite.int8.milliseconds", "test.accuracy.low", "test.with_mask.f1"} <= set(run.data.metrics)  # fmt: skip
     assert {"lr", "augment.rotation", "head.units"} <= set(run.data.params)
     assert run.data.tags["model"] == "mobilenet_v2"

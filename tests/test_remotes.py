@@ -107,7 +107,7 @@ def test_a_team_shares_runs_through_a_tracking_server(copy, storage, database, t
         settings = yaml.safe_load((copy / "params.yaml").read_text())
         assert float(run.data.params["lr"]) == settings["lr"]
         assert run.data.metrics.keys() >= {
-            "epoch.validation_loss",
+            "epoch.val_loss",
             "accuracy",
             "int8_accuracy",
             "test_scenes.accuracy.value",

@@ -41,7 +41,7 @@ def files(tmp_path) -> dict:
     return {
         "description": "what it is",
         "manifest": tmp_path / "manifest.csv",
-        "history": pd.DataFrame({"epoch": [1, 2], "epoch.train_loss": [0.9, 0.5]}),
+        "history": pd.DataFrame({"epoch": [1, 2], "loss": [0.9, 0.5]}),
         "predictions": pd.DataFrame({"member": ["b.png"], "label": ["mask (worn)"]}),
         "tflite": tflite,
         "size": 32,
@@ -69,9 +69,9 @@ def test_a_run_is_complete_and_found_by_its_hash(files, tmp_path, capfd):
         run = tracking.run_of("one", experiment)
         assert tracking.run_of("none", experiment) is None
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == {"accuracy": 0.9, "test.mask _worn_.f1": 0.5, "epoch.train_loss": 0.5}
+    assert run.data.metrics == {"accuracy": 0.9, "test.mask _worn_.f1": 0.5, "epoch.loss": 0.5}
     assert run.data.tags["mlflow.note.content"] == "what it is"
-    curve = MlflowClient().get_metric_history(run.info.run_id, "epoch.train_loss")
+    curve = MlflowClient().get_metric_history(run.info.run_id, "epoch.loss")
     assert [metric.value for metric in curve] == [0.9, 0.5]
     assert len(runs(tmp_path)) == 2
 

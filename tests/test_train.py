@@ -49,8 +49,11 @@ def network(engine: str, units: list[int], dropout: float = 0.2, seed: int = 7) 
 @pytest.mark.parametrize(("schedule", "units"), [("constant", []), ("cosine", [32, 16]), ("plateau", [])])
 def test_a_head_reaches_a_high_accuracy(engine, units, schedule, settings):
     model = network(engine, units)
-    history = model.fit(features(600, 1), features(200, 2), settings.model_copy(update={"lr_schedule": schedule}))
+    training, reports = settings.model_copy(update={"lr_schedule": schedule}), []
+    history = model.fit(features(600, 1), features(200, 2), training, reports.append)
     assert history.val_accuracy.max() > 0.95
+    assert all(report.equals(history.head(epoch)) for epoch, report in enumerate(reports, start=1))
+    assert len(reports) == len(history)
     assert list(history.columns) == COLUMNS
     inputs, labels = features(200, 3)
     assert (model.predict(inputs).argmax(axis=1) == labels).mean() > 0.95

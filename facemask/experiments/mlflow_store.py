@@ -13,6 +13,7 @@ from facemask.core.terminal import silenced
 
 EXPERIMENT = "facemask"
 DETECTION = "facemask-detection"  # the experiment of the second pipeline
+LIVE = "facemask-live"  # of trainings while they run
 LOCK_SECONDS = 300
 LOGGERS = ("mlflow", "alembic")
 DESCRIPTION = """One run for each execution of the pipeline; `dvc exp show` has the same experiments.
@@ -28,7 +29,8 @@ DETECTION_DESCRIPTION = """One run for each execution of the detection pipeline.
 - `map50`, `right_32`, ... are those of the test scenes, `int8_map50` of the exported model.
 - `epoch....` are curves; `test....`, `test_NAME....` and `tflite....` are the other scores, one by one.
 """
-NOTES = {EXPERIMENT: DESCRIPTION, DETECTION: DETECTION_DESCRIPTION}
+LIVE_DESCRIPTION = "The epochs of trainings that `make live` followed; complete runs are in the other experiments.\n"
+NOTES = {EXPERIMENT: DESCRIPTION, DETECTION: DETECTION_DESCRIPTION, LIVE: LIVE_DESCRIPTION}
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # with it, MLflow's pages are about training, not agents
 
 

@@ -114,6 +114,14 @@ def register(tflite: Path, size: int) -> str:
     return logged.model_id
 
 
+def log_epochs(history: pd.DataFrame, run: str | None = None) -> None:
+    """Log the scores of epochs, a step an epoch, in the active run or the one with this id."""
+    import mlflow
+
+    for epoch, scores in history.set_index("epoch").iterrows():
+        mlflow.log_metrics(scores.add_prefix("epoch.").to_dict(), step=int(epoch), run_id=run)
+
+
 def record(
     row: Mapping[str, Any],
     digest: str,
@@ -135,7 +143,7 @@ def record(
     digest : str
         The hash that identifies it.
     history : DataFrame
-        A row an epoch: the column epoch, and the curves by the name of their metric.
+        A row an epoch: its number, and its scores.
     predictions : DataFrame
         A row a photo of the test split.
     tflite : Path, optional
@@ -162,8 +170,7 @@ def record(
                 else:
                     mlflow.log_artifact(str(file))
             mlflow.log_table(predictions, "predictions.json")
-            for epoch, curves in history.set_index("epoch").iterrows():
-                mlflow.log_metrics(curves.to_dict(), step=epoch)
+            log_epochs(history)
             model = register(tflite, size) if tflite else None
             mlflow.log_metrics(row["metrics"], model_id=model, dataset=used[0][0])
             # Last: with this tag, the run is complete and can be found.

@@ -10,7 +10,7 @@ import pandas as pd
 from facemask.core.errors import UserError
 from facemask.networks import training
 from facemask.networks.head import Head
-from facemask.networks.training import Photos, Training
+from facemask.networks.training import Photos, Report, Training
 
 if TYPE_CHECKING:
     import keras
@@ -136,9 +136,9 @@ class Tuned:
         """Probabilities (n, classes), float32, for inputs that may be memory-mapped."""
         return predict(self.model, inputs, self.batch_size)
 
-    def fit(self, train: Photos, validation: Photos, settings: Training) -> pd.DataFrame:
+    def fit(self, train: Photos, validation: Photos, settings: Training, report: Report | None = None) -> pd.DataFrame:
         """Train in place, as `training.fit`."""
-        return training.fit(self.model, train, validation, settings)
+        return training.fit(self.model, train, validation, settings, report)
 
 
 def predict(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> np.ndarray:

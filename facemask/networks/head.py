@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from facemask.core.params import Count, Extent, Section
 from facemask.core.terminal import counted
-from facemask.networks.training import COLUMNS, PLATEAU, Photos, Training, class_weights
+from facemask.networks.training import COLUMNS, PLATEAU, Photos, Report, Training, class_weights
 
 ROWS = 4096  # evaluated at once
 
@@ -110,7 +110,7 @@ class DenseHead:
         starts = range(0, len(inputs), ROWS)
         return np.concatenate([self.forward(inputs[start : start + ROWS])[1] for start in starts])
 
-    def fit(self, train: Photos, validation: Photos, training: Training) -> pd.DataFrame:
+    def fit(self, train: Photos, validation: Photos, training: Training, report: Report | None = None) -> pd.DataFrame:
         """Train in place, with early stopping, and restore the weights of the best epoch, rounded to float32.
 
         Returns
@@ -136,6 +136,8 @@ class DenseHead:
             elif training.lr_schedule == "plateau" and waited % training.plateau_patience == 0:
                 rates[end:] *= PLATEAU
             history.append((epoch + 1, loss, accuracy, val_loss, val_accuracy, rates[end]))
+            if report:
+                report(pd.DataFrame(history, columns=COLUMNS))
             if waited == training.patience or not np.isfinite(loss + val_loss):
                 break
         self.layers = [tuple(array.astype(np.float32) for array in layer) for layer in best]

@@ -1,6 +1,7 @@
 """Training with Keras: early stopping on the validation loss, and what a training with NumPy shares with it."""
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ DIVERGED = 10  # times the loss of random guessing, in the best epoch
 PLATEAU = 0.3  # the factor of the learning rate
 
 Photos = tuple[np.ndarray, np.ndarray]  # inputs, which may be memory-mapped, and labels, int32: a row a photo
+Report = Callable[[pd.DataFrame], None]  # called after every epoch with the history so far, which has `COLUMNS`
 
 
 class Training(Section):
@@ -101,7 +103,9 @@ def schedule(training: Training, steps: int) -> "tuple[float | keras.optimizers.
     return training.lr, []
 
 
-def fit(model: "keras.Model", train: Photos, validation: Photos, training: Training) -> pd.DataFrame:
+def fit(
+    model: "keras.Model", train: Photos, validation: Photos, training: Training, report: Report | None = None
+) -> pd.DataFrame:
     """Train a model in place, with early stopping, and restore the weights of the best epoch.
 
     Returns
@@ -114,19 +118,25 @@ def fit(model: "keras.Model", train: Photos, validation: Photos, training: Train
     size = training.batch_size
     lr, callbacks = schedule(training, -(-len(train[1]) // size))
     model.compile(keras.optimizers.Adam(lr), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
-    rates = []
+    rows = []
+
+    def end_epoch(epoch: int, scores: dict[str, float]) -> None:
+        rows.append({**scores, "epoch": epoch + 1, "learning_rate": float(model.optimizer.learning_rate)})
+        if report:
+            report(pd.DataFrame(rows)[COLUMNS])
+
     callbacks += [
         keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: rates.append(float(model.optimizer.learning_rate))),
+        keras.callbacks.LambdaCallback(on_epoch_end=end_epoch),
         keras.callbacks.EarlyStopping("val_loss", patience=training.patience, restore_best_weights=True),
     ]
     of_train, of_validation = (class_weights(labels, training.class_weights) for _, labels in (train, validation))
-    history = model.fit(
+    model.fit(
         batches(*train, of_train, size, training.seed),
         validation_data=batches(*validation, of_validation, size, None),
         epochs=training.epochs,
         callbacks=callbacks,
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
-    ).history
-    return pd.DataFrame(history).assign(learning_rate=rates, epoch=range(1, len(rates) + 1))[COLUMNS]
+    )
+    return pd.DataFrame(rows)[COLUMNS]

@@ -15,8 +15,6 @@ from facemask.experiments import tracking
 from facemask.experiments.mlflow_store import DETECTION
 from facemask.experiments.report import report_row, times
 
-CURVES = {"loss": "epoch.train_loss", "map50": "epoch.validation_map50"}
-
 
 class Settings(Section):
     """The parameters that this stage reads; the run has all of them."""
@@ -65,7 +63,7 @@ def main(
         hashlib.md5(record.read_bytes(), usedforsecurity=False).hexdigest(),  # as DVC hashes it
         tracking.description(parameters, f"Test mAP50 **{value:.4f}** ({low:.4f} to {high:.4f})."),
         manifest,
-        read_csv(history).rename(columns=CURVES),
+        read_csv(history),
         boxes[["member", "predicted", *(name for name in boxes if name not in ("member", "predicted"))]],
         None,
         settings.image_size,

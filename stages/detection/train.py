@@ -1,7 +1,8 @@
 """Train the detector, and keep the epoch that validation likes best.
 
 Reads the shards; writes the detector, the same for LiteRT, its labels in the order of its scores, from which score on
-a box is shown, the history, the curves and a sheet of augmented scenes. The test split is not read.
+a box is shown, the curves and a sheet of augmented scenes; and, after every epoch, the history. The test split is not
+read.
 """
 
 import functools
@@ -137,6 +138,7 @@ def main(
         settings.training,
         checkpoint=model.with_name("training.partial"),
         key=key_of(settings.model_dump_json(), *sorted(pixels.iterdir())),
+        report=lambda rows: write_csv(history, pd.DataFrame(rows).astype({"epoch": int})),
     )
     seconds = time.perf_counter() - start
     whole = detection.decoded(detector)

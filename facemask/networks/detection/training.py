@@ -144,6 +144,7 @@ def fit(
     training: Training,
     checkpoint: Path,
     key: str,
+    report: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train a detector in place, and leave in it the averaged weights of the best epoch.
 
@@ -160,6 +161,8 @@ def fit(
         Written after every epoch, read at the start, removed at the end.
     key : str
         Of this training: a checkpoint of another one is not read.
+    report : callable, optional
+        Called after every epoch with the rows so far.
 
     Returns
     -------
@@ -186,6 +189,8 @@ def fit(
             state.best = state.average.get_weights()
         state.save(checkpoint, key)
         print(", ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items()), flush=True)
+        if report:
+            report(state.history)
     detector.network.set_weights(state.best)
     remove(checkpoint)
     return state.history

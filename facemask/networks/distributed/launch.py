@@ -22,7 +22,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import remove, save_model, write_text
 from facemask.core.params import Count, Section
 from facemask.networks.distributed import worker
-from facemask.networks.training import COLUMNS, Photos, Training, class_weights
+from facemask.networks.training import COLUMNS, Photos, Report, Training, class_weights
 
 if TYPE_CHECKING:
     import keras
@@ -52,6 +52,7 @@ def fit(
     replicas: int,
     threads: int,
     folder: Path,
+    report: Report | None = None,
 ) -> pd.DataFrame:
     """Train a model in place by Keras on JAX, with early stopping, and restore the weights of the best epoch.
 
@@ -97,12 +98,17 @@ def fit(
             key.update(array[start : start + ROWS].tobytes())
     inputs = {"train": arrays.files_of(train[0]), "validation": arrays.files_of(validation[0])}
     write_text(folder / worker.JOB, json.dumps({"training": chosen, "inputs": inputs, "key": key.hexdigest()}))
-    run(folder, environments)
+    run(folder, environments, report)
     with np.load(folder / worker.TRAINED) as trained:
         model.set_weights([trained[f"weight{number}"] for number in range(len(model.weights))])
-        history = pd.DataFrame(trained["history"], columns=COLUMNS[1:])
+        history = table(trained["history"])
     remove(folder)
-    return history.assign(epoch=range(1, len(history) + 1))[COLUMNS]
+    return history
+
+
+def table(history: np.ndarray) -> pd.DataFrame:
+    """A row an epoch, with `COLUMNS`, from a worker's history."""
+    return pd.DataFrame(history, columns=COLUMNS[1:]).assign(epoch=range(1, len(history) + 1))[COLUMNS]
 
 
 def environments_of(replicas: int, threads: int) -> list[dict[str, str]]:
@@ -131,8 +137,8 @@ def environments_of(replicas: int, threads: int) -> list[dict[str, str]]:
     return [common | {"JAX_PROCESS_ID": str(number)} for number in range(replicas)]
 
 
-def run(folder: Path, environments: list[dict[str, str]]) -> None:
-    """Run a worker with each environment until all have ended.
+def run(folder: Path, environments: list[dict[str, str]], report: Report | None = None) -> None:
+    """Run a worker with each environment until all have ended, and report the epochs meanwhile.
 
     Raises
     ------
@@ -148,8 +154,13 @@ def run(folder: Path, environments: list[dict[str, str]]) -> None:
             one = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stderr=log)
             workers.append(stack.enter_context(one))
             stack.callback(one.kill)
+        history, reported = folder / worker.HISTORY, 0
+        remove(history)
         while None in (codes := [one.poll() for one in workers]) and not any(codes):
             time.sleep(INTERVAL)
+            if report and history.exists() and len(rows := np.load(history)) > reported:
+                reported = len(rows)
+                report(table(rows))
     if failed := [(code, rank) for rank, code in enumerate(codes) if code]:
         code, rank = min(failed)  # a signal rather than what it led to elsewhere
         said = [

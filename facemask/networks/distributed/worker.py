@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 MODEL, LABELS, JOB, TRAINED, CHECKPOINT = "model.keras", "labels.npz", "job.json", "trained.npz", "checkpoint.npz"
+HISTORY = "history.npy"  # of the epochs so far
 VAL_LOSS = COLUMNS.index("val_loss") - 1
 
 
@@ -210,6 +211,8 @@ def main(job: Path, rank: int) -> None:
             row = zip(COLUMNS[1:], trainer.history[trainer.done - 1], strict=True)
             values = ", ".join(f"{name} {value:.4g}" for name, value in row)
             print(f"epoch {trainer.done} of {training.epochs}: {values}", flush=True)
+            with replacing(job / HISTORY) as partial, partial.open("wb") as opened:
+                np.save(opened, trainer.history[: trainer.done])
     if rank == 0:
         weights = {f"weight{number}": array for number, array in enumerate(trainer.best)}
         with replacing(job / TRAINED) as partial, partial.open("wb") as opened:
