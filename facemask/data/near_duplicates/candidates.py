@@ -23,7 +23,7 @@ SHARED = 6  # equal keys of a candidate, counted so, of features that are turned
 SECTORS, OCTAVES = 8, 32  # ... in one of so many sectors of the circle and one octave, or halfway between two
 ENTRIES_A_TABLE = 2**26
 ENTRIES_A_BLOCK = 2**22
-PHOTOS_A_COUNT = 4_000
+PHOTOS_A_COUNT, COUNTS = 4_000, 256  # more photos rather than more files that are open at once
 PHOTOS_A_SCORE = 20_000
 
 
@@ -65,7 +65,7 @@ def find(photos: Sequence[np.ndarray]) -> np.ndarray:
     """
     features = np.concatenate([np.empty(0, FEATURE), *photos])
     owners = np.repeat(np.arange(len(photos), dtype=np.uint32), [len(found) for found in photos])
-    firsts = np.arange(0, len(photos), PHOTOS_A_COUNT)
+    firsts = np.arange(0, len(photos), max(PHOTOS_A_COUNT, -(-len(photos) // COUNTS)))
     pairs = [np.empty((0, 3), np.int64)]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in firsts]
