@@ -1,6 +1,8 @@
-"""Time and memory of every stage by the number of photos: python -m benchmarks.growth WEIGHTS PICTURE.png [PHOTOS ...]
+"""Time and memory of every stage by the number of photos: python -m benchmarks.growth PICTURE.png [PHOTOS ...]
 
-Runs the whole pipeline on synthetic faces, for each number from an empty cache; prints Markdown and draws a figure.
+Runs the whole pipeline with a head on the demo's frozen network, for each number from an empty cache; prints Markdown
+and draws a figure. Photos lie in shards of 10,000. The first shard is drawn; the others repeat it, each photo with other
+bytes behind its end, so that no two files are the same.
 """
 
 import argparse
@@ -13,22 +15,36 @@ from matplotlib.figure import Figure
 
 from benchmarks import measure
 from benchmarks.measure import Cost
-from benchmarks.speed import HEAD
+from facemask.data.archive import Archive, write_archive
+from facemask.data.sources import synthetic
+from facemask.data.sources.synthetic import Synthetic
 
-SIZES = (1_000, 5_000, 20_000, 100_000)
-SIDE = 96
-STAGES = ("fetch", "survey", "split", "augment", "features", "train", "evaluate", "export")
+SIZES = (10_000, 100_000, 1_000_000)
+SHARD = 10_000
+SIDE = 64
+STAGES = ("fetch", "survey", "split", "augment", "features", "audit", "train", "evaluate", "export")
 
 
-def settings(photos: int, weights: Path) -> str:
-    """The committed parameters with this number of faces, no search for near-duplicates, and a frozen trunk."""
+def settings(folder: Path) -> str:
+    """The committed parameters with these shards, no search for near-duplicates, and no augmented samples."""
     content = yaml.safe_load(Path("params.yaml").read_text())
-    content |= HEAD | {"weights": str(weights), "alpha": 1.0, "image_size": SIDE, "epochs": 3}
-    content["datasets"]["synthetic"] |= {"images": photos, "size": SIDE}
+    content["datasets"] = {"photos": {"use": "split", "source": "shards", "path": str(folder)}}
     content["survey"]["near_duplicates"] = 1
+    content["split"]["method"] = "hashed"
     content["augment"]["copies"] = 0
+    content |= {"epochs": 3, "patience": 3}
     content["export"]["max_accuracy_drop"] = 0.9
     return yaml.safe_dump(content, sort_keys=False)
+
+
+def repeat(shard: Path, photos: int, folder: Path) -> None:
+    """Write so many photos as shards."""
+    folder.mkdir()
+    with Archive(shard) as archive:
+        for number in range(-(-photos // SHARD)):
+            names = archive.names[: min(SHARD, photos - number * SHARD)]
+            end = number.to_bytes(4)
+            write_archive(folder / f"{number:05d}.zip", ((name, archive.read(name) + end) for name in names))
 
 
 def draw(costs: dict[int, dict[str, Cost]], path: Path) -> None:
@@ -37,8 +53,7 @@ def draw(costs: dict[int, dict[str, Cost]], path: Path) -> None:
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         for axes, field, title in zip(figure.subplots(1, 2), Cost._fields, ("seconds", "peak memory, MB"), strict=True):
             for stage in STAGES:
-                name = "fetch (synthetic faces)" if stage == "fetch" else stage
-                axes.plot(list(costs), [getattr(cost[stage], field) for cost in costs.values()], "o-", label=name)
+                axes.plot(list(costs), [getattr(cost[stage], field) for cost in costs.values()], "o-", label=stage)
             axes.set(xlabel="photos", title=title, xscale="log", yscale="log" if field == "seconds" else "linear")
             axes.set_xticks(list(costs), [f"{photos:,}" for photos in costs])
             axes.minorticks_off()
@@ -51,19 +66,22 @@ def draw(costs: dict[int, dict[str, Cost]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", type=Path, help="ImageNet weights of MobileNetV2 without its top")
     parser.add_argument("picture", type=Path)
     parser.add_argument("photos", type=int, nargs="*", default=SIZES)
     args = parser.parse_args()
     costs = {}
-    print(f"| photos | {' | '.join(STAGES)} |\n|--:|{'--:|' * len(STAGES)}")
-    for photos in args.photos:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary, "facemask")
-            measure.checkout(folder, settings(photos, args.weights.resolve()))
+    with tempfile.TemporaryDirectory() as temporary:
+        shard = Path(temporary, "shard.zip")
+        synthetic.fetch(Synthetic(use="split", source="synthetic", images=SHARD, size=SIDE), shard)
+        print(f"| photos | {' | '.join(STAGES)} |\n|--:|{'--:|' * len(STAGES)}")
+        for photos in args.photos:
+            shards, folder = Path(temporary, f"shards{photos}"), Path(temporary, f"facemask{photos}")
+            repeat(shard, photos, shards)
+            measure.checkout(folder, settings(shards))
             _, costs[photos], _ = measure.run(["dvc", "repro"], folder)
-        cells = [f"{costs[photos][stage].seconds:.1f} s, {costs[photos][stage].megabytes:,.0f} MB" for stage in STAGES]
-        print(f"| {photos:,} | {' | '.join(cells)} |", flush=True)
+            found = (costs[photos][stage] for stage in STAGES)
+            cells = [f"{cost.seconds:.1f} s, {cost.megabytes:,.0f} MB" for cost in found]
+            print(f"| {photos:,} | {' | '.join(cells)} |", flush=True)
     draw(costs, args.picture)
 
 
