@@ -1,8 +1,8 @@
 """Time and memory of every stage by the number of photos: python -m benchmarks.growth PICTURE.png [PHOTOS ...]
 
 Runs the whole pipeline with a head on the demo's frozen network, for each number from an empty cache; prints Markdown
-and draws a figure. Photos lie in shards of 10,000. The first shard is drawn; the others repeat it, each photo with other
-bytes behind its end, so that no two files are the same.
+and draws a figure. Photos lie in shards of 10,000. The first shard is drawn; the others repeat it, each photo with
+other bytes behind its end, so that no two files are the same.
 """
 
 import argparse
@@ -42,7 +42,8 @@ def repeat(shard: Path, photos: int, folder: Path) -> None:
     folder.mkdir()
     with Archive(shard) as archive:
         for number in range(-(-photos // SHARD)):
-            names = archive.names[: min(SHARD, photos - number * SHARD)]
+            count = min(SHARD, photos - number * SHARD)
+            names = archive.names[:: SHARD // count][:count]
             end = number.to_bytes(4)
             write_archive(folder / f"{number:05d}.zip", ((name, archive.read(name) + end) for name in names))
 
