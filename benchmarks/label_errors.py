@@ -12,7 +12,8 @@ import numpy as np
 from facemask.core.files import read_csv
 from stages import audit
 
-FRACTIONS, SEEDS, FOLDS = (0.01, 0.03, 0.05), (7, 8, 9), 5
+FRACTIONS, SEEDS = (0.01, 0.03, 0.05), (7, 8, 9)
+AUDIT = audit.Audit(folds=5, fitted=20_000)
 
 
 def main() -> None:
@@ -22,9 +23,9 @@ def main() -> None:
     args = parser.parse_args()
     data = args.checkout / "data"
     pairs = read_csv(data / "pairs.csv")
-    faces, vectors = audit.collect(read_csv(data / "manifest.csv"), data / "shards", data / "features")
-    chosen = (faces.dataset == args.dataset).to_numpy()
-    faces, vectors = faces[chosen].reset_index(drop=True), vectors[chosen]
+    faces, read = audit.collect(read_csv(data / "manifest.csv"), data / "shards", data / "features")
+    chosen = np.flatnonzero(faces.dataset == args.dataset)
+    faces = faces.loc[chosen].reset_index(drop=True)
     classes = np.array(sorted(faces.label.unique()))
     print("| seed | planted | doubtful | precision at the number planted | recall |")
     print("|--:|--:|--:|--:|--:|")
@@ -35,7 +36,7 @@ def main() -> None:
             labels = faces.label.to_numpy().copy()
             others = [rng.choice(classes[classes != label]) for label in labels[planted]]
             labels[planted] = others
-            found = audit.find(faces.assign(label=labels), vectors, pairs, FOLDS, seed)
+            found = audit.find(faces.assign(label=labels), lambda rows: read(chosen[rows]), pairs, AUDIT, seed)
             first = found.index[: len(planted)]
             print(
                 f"| {seed} | {len(planted)} | {len(found)} | {np.isin(first, planted).mean():.3f} "

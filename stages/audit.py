@@ -6,6 +6,7 @@ regression on the features of all other groups says another class (confident lea
 another label. With `train_from: input` there are no features.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,22 +16,26 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from facemask.core import cli, params
+from facemask.core.arrays import Joined
 from facemask.core.files import read_csv, write_csv, write_json
-from facemask.core.params import Section, Seed
+from facemask.core.params import Count, Section, Seed
 from facemask.data import shards
 from facemask.data.boxes import Box
 from facemask.evaluation import figures
 from facemask.evaluation.label_audit import out_of_fold, suggested
 
 SHOWN, COLUMNS = 40, 8
+ROWS = 256  # of features, read at once
 PHOTO = ["dataset", "member"]
+Reader = Callable[[np.ndarray], np.ndarray]  # numbers of faces, ascending, to features (faces, features), float64
 ISSUE = [*PHOTO, "sha256", *Box._fields, "split", "label", "suggested", "probability", "reason"]
 
 
 class Audit(Section):
-    """The folds of cross-validation."""
+    """The folds of cross-validation, and how many faces one model is fitted on at most."""
 
     folds: Annotated[int, Field(ge=2)]
+    fitted: Count
 
 
 class Settings(Section):
@@ -41,15 +46,25 @@ class Settings(Section):
     audit: Audit
 
 
-def collect(manifest: pd.DataFrame, pixels: Path, features: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Every face without its augmented samples, by split, with its row in the shard, and its features (n, features)."""
-    tables, vectors = [], []
+def collect(manifest: pd.DataFrame, pixels: Path, features: Path) -> tuple[pd.DataFrame, Reader]:
+    """Every face without its augmented samples, by split, with its row in the shard; and what reads their features."""
+    tables, arrays = [], []
     for split in shards.names(pixels):
         originals = np.flatnonzero(shards.rows(pixels, split)["copy"] == 0)
-        found = shards.array(features, split)
         tables.append(manifest[manifest.split == split].assign(row=originals))
-        vectors.append(np.stack([found[row].reshape(-1, found.shape[-1]).mean(axis=0) for row in originals]))
-    return pd.concat(tables, ignore_index=True), np.concatenate(vectors)
+        arrays.append(shards.array(features, split))
+    faces, whole = pd.concat(tables, ignore_index=True), Joined(arrays)
+    starts = dict(zip(shards.names(pixels), np.cumsum([0, *map(len, arrays[:-1])]), strict=True))
+    rows = (faces.split.map(starts) + faces.row).to_numpy()
+
+    def read(numbers: np.ndarray) -> np.ndarray:
+        vectors = np.empty((len(numbers), whole.shape[-1]))
+        for start in range(0, len(numbers), ROWS):
+            found = whole[rows[numbers[start : start + ROWS]]]
+            vectors[start : start + ROWS] = found.reshape(len(found), -1, found.shape[-1]).mean(axis=1)
+        return vectors
+
+    return faces, read
 
 
 def labels_of_near_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[int, str]:
@@ -64,11 +79,11 @@ def labels_of_near_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[
     return other
 
 
-def find(faces: pd.DataFrame, vectors: np.ndarray, pairs: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
+def find(faces: pd.DataFrame, read: Reader, pairs: pd.DataFrame, audit: Audit, seed: int) -> pd.DataFrame:
     """The doubtful faces, the least probable labels first: the columns `ISSUE`, and the row in the shard."""
     classes = sorted(faces.label.unique())
     labels = pd.Categorical(faces.label, categories=classes).codes.astype(int)
-    probabilities = out_of_fold(vectors, labels, faces.group.to_numpy(), folds, seed)
+    probabilities = out_of_fold(read, labels, faces.group.to_numpy(), audit.folds, audit.fitted, seed)
     better = pd.Series(np.array(classes)[suggested(probabilities, labels)], faces.index)
     other = pd.Series(labels_of_near_duplicates(faces, pairs), dtype=object).reindex(faces.index)
     reasons = [
@@ -80,14 +95,14 @@ def find(faces: pd.DataFrame, vectors: np.ndarray, pairs: pd.DataFrame, folds: i
     return table[table.reason != ""].sort_values(["probability", "sha256"], kind="stable")
 
 
-def told_apart(faces: pd.DataFrame, vectors: np.ndarray, folds: int, seed: int) -> float | None:
+def told_apart(faces: pd.DataFrame, read: Reader, audit: Audit, seed: int) -> float | None:
     """The balanced accuracy with which a logistic regression on the features of other groups knows the dataset."""
     from sklearn.metrics import balanced_accuracy_score
 
     codes = pd.Categorical(faces.dataset).codes.astype(int)
     if not codes.any():
         return None
-    probabilities = out_of_fold(vectors, codes, faces.group.to_numpy(), folds, seed)
+    probabilities = out_of_fold(read, codes, faces.group.to_numpy(), audit.folds, audit.fitted, seed)
     return round(float(balanced_accuracy_score(codes, probabilities.argmax(axis=1))), 4)
 
 
@@ -112,9 +127,9 @@ def main(manifest: Path, pairs: Path, pixels: Path, features: Path, issues: Path
     settings = params.load(Settings)
     faces, doubtful, apart = read_csv(manifest), pd.DataFrame(columns=[*ISSUE, "row"]), None
     if settings.train_from != "input":
-        table, vectors = collect(faces, pixels, features)
-        doubtful = find(table, vectors, read_csv(pairs), settings.audit.folds, settings.seed)
-        apart = told_apart(table, vectors, settings.audit.folds, settings.seed)
+        table, read = collect(faces, pixels, features)
+        doubtful = find(table, read, read_csv(pairs), settings.audit, settings.seed)
+        apart = told_apart(table, read, settings.audit, settings.seed)
     write_csv(issues, doubtful[ISSUE])
     write_json(sources, {"told_apart": apart})
     draw(doubtful, pixels, sheet)

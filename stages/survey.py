@@ -103,7 +103,11 @@ def main(
     cv2.setNumThreads(1)
     survey = params.load(Settings).survey
     decisions = read_corrections(corrections, aliases_of(survey.classes))
-    rules = survey.model_dump(include=READING), parts.code([examination], ["numpy", "opencv-python-headless", "pillow"])
+    rules = (
+        survey.model_dump(include=READING),
+        survey.searched,
+        parts.code([examination], ["numpy", "opencv-python-headless", "pillow"]),
+    )
 
     def reading(one: Zip) -> Part:
         return Part(Task(one.name, lambda: (one, survey), here=not one.shard), parts.key(one.sha256, *rules))

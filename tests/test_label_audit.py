@@ -15,6 +15,7 @@ from facemask.data.sources import synthetic
 from facemask.evaluation.label_audit import out_of_fold, suggested
 from stages import audit
 
+AUDIT = audit.Audit(folds=5, fitted=1000)
 HEADER = "sha256,left,top,right,bottom,correct\n"
 
 
@@ -35,10 +36,26 @@ def test_probabilities_are_of_models_that_have_not_seen_the_group():
     groups, alone = np.repeat(np.arange(100), 5), np.arange(500)
 
     def accuracy(groups: np.ndarray) -> float:
-        return (out_of_fold(features, labels, groups, 5, 7).argmax(axis=1) == labels).mean()
+        return (out_of_fold(features.__getitem__, labels, groups, 5, 500, 7).argmax(axis=1) == labels).mean()
 
     assert accuracy(alone) > 0.75
     assert accuracy(groups) < 0.65
+
+
+def test_no_more_faces_are_read_at_once_than_a_model_is_fitted_on():
+    rng, read = np.random.default_rng(0), []
+    labels = rng.integers(0, 2, 9000)
+    features = rng.normal(size=(9000, 4)) + 4 * labels[:, None]
+
+    def reading(rows: np.ndarray) -> np.ndarray:
+        read.append(len(rows))
+        assert (np.diff(rows) > 0).all()
+        return features[rows]
+
+    probabilities = out_of_fold(reading, labels, np.arange(9000), 2, 300, 7)
+    assert max(read) == 4096
+    assert read.count(300) == 2  # one of each fold
+    assert (probabilities.argmax(axis=1) == labels).mean() > 0.95
 
 
 @pytest.fixture
@@ -59,10 +76,10 @@ NO_PAIRS = pd.DataFrame(columns=["step", "kind", "left_dataset", "left_member", 
 
 def test_labels_that_were_changed_are_doubtful_and_no_others(faces):
     table, vectors = faces
-    assert audit.find(table, vectors, NO_PAIRS, 5, 7).empty
+    assert audit.find(table, vectors.__getitem__, NO_PAIRS, AUDIT, 7).empty
     changed = table.assign(label=table.label.where(~table.index.isin([3, 50]), ["mask", "none"][0]))
     changed.loc[50, "label"] = "none"
-    found = audit.find(changed, vectors, NO_PAIRS, 5, 7)
+    found = audit.find(changed, vectors.__getitem__, NO_PAIRS, AUDIT, 7)
     assert sorted(found.index) == [3, 50]
     assert found.loc[[3, 50], "suggested"].tolist() == ["none", "mask"]
     assert set(found.reason) == {"prediction"}
@@ -80,7 +97,7 @@ def test_near_duplicates_with_different_labels_are_doubtful(faces):
         ],
         columns=NO_PAIRS.columns,
     )
-    found = audit.find(table, vectors, pairs, 5, 7).sort_index()
+    found = audit.find(table, vectors.__getitem__, pairs, AUDIT, 7).sort_index()
     assert found.member.tolist() == ["4.jpg", "9.jpg"]
     assert found.suggested.tolist() == ["none", "mask"]
     assert set(found.reason) == {"near-duplicate"}
@@ -109,9 +126,10 @@ def test_sources_that_look_different_are_told_apart_and_others_are_not(faces):
     table, vectors = faces
     half = np.arange(200) // 2 % 2
     two = table.assign(dataset=np.array(["one", "other"])[half])
-    assert 0.35 < audit.told_apart(two, vectors, 5, 7) < 0.65
-    assert audit.told_apart(two, vectors + 6 * half[:, None] * (np.arange(8) == 0), 5, 7) > 0.95
-    assert audit.told_apart(table, vectors, 5, 7) is None
+    shifted = vectors + 6 * half[:, None] * (np.arange(8) == 0)
+    assert 0.35 < audit.told_apart(two, vectors.__getitem__, AUDIT, 7) < 0.65
+    assert audit.told_apart(two, shifted.__getitem__, AUDIT, 7) > 0.95
+    assert audit.told_apart(table, vectors.__getitem__, AUDIT, 7) is None
 
 
 # --- corrections

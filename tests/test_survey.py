@@ -229,3 +229,15 @@ def test_near_duplicates_depend_neither_on_names_nor_on_the_number_of_threads(mo
         ))  # fmt: skip
     assert results[0] == results[1]
     assert len({group for _, group in results[0][0]}) == 12
+
+
+def test_where_identical_files_alone_count_photos_are_not_described_until_more_is_asked():
+    face = synthetic.draw_face(np.random.default_rng(4), "with_mask", 96)
+    members = [(f"with_mask/{number}.jpg", encoded(one)) for number, one in enumerate((face, face, face.rotate(10)))]
+    faces, _ = survey(members, survey__near_duplicates=1.0)
+    first, second, turned = faces.group
+    assert first == second != turned
+    assert len(np.load("examined/photos.npy")) == 0
+    faces, _ = survey(members)
+    assert len(np.load("examined/photos.npy")) > 100
+    assert len(set(faces.group)) == 1

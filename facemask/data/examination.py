@@ -37,8 +37,8 @@ def examine(
     Returns
     -------
     (faces, rejects)
-        member, label, sha256, box, width, height and local features of a face; member, kind and reason of a reject.
-        Every member is in one of them.
+        member, label, sha256, box, width, height and, if near-duplicates are searched, local features of a face;
+        member, kind and reason of a reject. Every member is in one of them.
     """
     faces, rejects = [], []
     for member, annotation in photos:
@@ -71,7 +71,8 @@ def examine(
                 face = image.crop(region) if region else image
                 width, height = box.size if box else images.size(content)
                 found = {"member": member, "label": label, "sha256": digest, "width": width, "height": height}
-                faces.append(found | to_columns(region) | {"features": features.extract(features.grey(face))})
+                local = features.extract(features.grey(face)) if survey.searched else np.empty(0, features.FEATURE)
+                faces.append(found | to_columns(region) | {"features": local})
     return faces, rejects
 
 

@@ -54,6 +54,11 @@ class Survey(Section):
         aliases_of(self.classes)
         return self
 
+    @property
+    def searched(self) -> bool:
+        """Whether near-duplicates are searched, not identical files only."""
+        return self.near_duplicates < 1
+
 
 def folder_class(member: str, aliases: dict[str, str]) -> str | None:
     """The class of the innermost folder that names one."""
