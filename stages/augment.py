@@ -17,7 +17,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import read_csv
 from facemask.core.params import Section, Seed, Side
 from facemask.core.parts import Part
-from facemask.data import preparation, shards
+from facemask.data import images, preparation, shards
 from facemask.data.augmentation import Augment
 from facemask.data.preparation import READ, prepare, prepare_zip, samples_in
 from facemask.data.raw import by_dataset, zips
@@ -45,7 +45,7 @@ def planned(raw: Path, faces: pd.DataFrame, settings: Settings) -> tuple[list[Pa
     ]
     files = shards.part_files((split, found[home].name) for split, home in zip(faces.split, homes, strict=True))
     size, augment, seed = settings.image_size, settings.augment, settings.seed
-    version = parts.code([preparation], ["numpy", "opencv-python-headless", "pillow"])
+    version = parts.code([preparation], images.PACKAGES)
     plan = []
     for number, own in faces[READ].groupby(homes):
         zipped = found[number]

@@ -4,19 +4,22 @@ Reads the shards and the backbone; writes what the trained part reads of each co
 rows. So an experiment that trains another head corrupts nothing again. Severity 0 is the face as it is.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from facemask.core import cli, params
+from facemask.core import arrays, cli, params
 from facemask.core.files import replacing
 from facemask.core.params import Section, Seed
 from facemask.core.terminal import counted
 from facemask.data import shards
 from facemask.data.corruptions import KINDS, SEVERITIES, Robustness, corrupt
 from facemask.engines import litert
+
+PAIRS = [(kind, severity) for kind in KINDS for severity in SEVERITIES]
 
 
 class Settings(Section):
@@ -27,26 +30,32 @@ class Settings(Section):
     robustness: Robustness
 
 
+def altered(faces: np.ndarray, chosen: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """The chosen faces as they are, then with each of `PAIRS`: (faces, height, width, 3), uint8."""
+    yield faces[chosen]
+    for number, (kind, severity) in counted(enumerate(PAIRS, start=1), "draw", len(PAIRS), "corruptions"):
+        rngs = (np.random.default_rng([seed, number, row]) for row in chosen)
+        yield np.stack([corrupt(faces[row], kind, severity, rng) for row, rng in zip(chosen, rngs, strict=True)])
+
+
 def main(pixels: Path, backbone: Path, corrupted: Path) -> str:
     settings = params.load(Settings)
     cv2.setNumThreads(1)
     faces, rows = shards.array(pixels, "test"), shards.rows(pixels, "test")
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[: settings.robustness.photos])
-    pairs = [("", 0), *((kind, severity) for kind in KINDS for severity in SEVERITIES)]
-    squares = np.empty((len(pairs), len(chosen), *faces.shape[1:]), np.uint8)
-    for number, (kind, severity) in counted(enumerate(pairs), "draw", len(pairs), "corruptions"):
-        for square, row in zip(squares[number], chosen, strict=True):
-            rng = np.random.default_rng([settings.seed, number, row])
-            square[...] = corrupt(np.asarray(faces[row]), kind, severity, rng) if severity else faces[row]
-    inputs = squares.reshape(-1, *faces.shape[1:])
-    if settings.train_from != "input":
-        inputs = np.concatenate(list(litert.run((backbone / "trunk.tflite").read_bytes(), inputs, "corrupted")))
+    shape = ((1 + len(PAIRS)) * len(chosen), *faces.shape[1:])
     known = rows.iloc[chosen][["dataset", "member", "label", "group"]]
-    table = pd.concat([known.assign(corruption=kind, severity=severity) for kind, severity in pairs])
+    table = pd.concat([known.assign(corruption=kind, severity=severity) for kind, severity in [("", 0), *PAIRS]])
     with replacing(corrupted) as partial:
-        shards.fill(partial, "test", inputs.shape, inputs.dtype, [inputs])
+        squares, test = partial / "squares.npy", partial / "test.npy"
+        arrays.write(squares, shape, np.uint8, altered(faces, chosen, settings.seed))
+        if settings.train_from == "input":
+            squares.rename(test)
+        else:
+            litert.extract((backbone / "trunk.tflite").read_bytes(), test.name, arrays.read(squares), partial)
+            squares.unlink()
         shards.write_rows(partial, "test", table)
-    return f"{len(chosen):,} test faces, each with {len(pairs) - 1} corruptions"
+    return f"{len(chosen):,} test faces, each with {len(PAIRS)} corruptions"
 
 
 if __name__ == "__main__":

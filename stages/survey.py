@@ -106,7 +106,7 @@ def main(
     rules = (
         survey.model_dump(include=READING),
         survey.searched,
-        parts.code([examination], ["numpy", "opencv-python-headless", "pillow"]),
+        parts.code([examination], images.PACKAGES),
     )
 
     def reading(one: Zip) -> Part:

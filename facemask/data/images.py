@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from PIL import ExifTags, Image
 
+PACKAGES = ["numpy", "opencv-python-headless", "pillow"]  # whose versions may change pixels
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535  # of a JPEG; Pillow needs memory for every row, however short
 SUFFIXES = {

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from facemask.core import params
-from facemask.core.files import read_csv
+from facemask.core.files import digest, read_csv
 from facemask.experiments import measurements, tracking
 from facemask.experiments.tracking import flatten
 
@@ -66,7 +66,7 @@ def detailed_metrics(scores: pd.DataFrame, report: pd.DataFrame, variants: pd.Da
 def contents(files: list[Path]) -> dict[str, str]:
     """The sha256 of every file, and of every file in a folder."""
     found = sorted(one for file in files for one in ([file] if file.is_file() else file.rglob("*")) if one.is_file())
-    return {file.as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
+    return {file.as_posix(): digest(file) for file in found}
 
 
 def times(weights: Path, tflite: Path) -> dict[str, float]:
