@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from facemask.core import arrays, cli, params
+from facemask.core import arrays, cli, parallel, params
 from facemask.core.files import replacing
 from facemask.core.params import Section, Seed
 from facemask.core.terminal import counted
@@ -32,10 +32,15 @@ class Settings(Section):
 
 def altered(faces: np.ndarray, chosen: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """The chosen faces as they are, then with each of `PAIRS`: (faces, height, width, 3), uint8."""
-    yield faces[chosen]
-    for number, (kind, severity) in counted(enumerate(PAIRS, start=1), "draw", len(PAIRS), "corruptions"):
+
+    def draw(number: int) -> np.ndarray:
         rngs = (np.random.default_rng([seed, number, row]) for row in chosen)
-        yield np.stack([corrupt(faces[row], kind, severity, rng) for row, rng in zip(chosen, rngs, strict=True)])
+        pair = PAIRS[number - 1]
+        return np.stack([corrupt(faces[row], *pair, rng) for row, rng in zip(chosen, rngs, strict=True)])
+
+    yield faces[chosen]
+    drawn = parallel.in_order(draw, range(1, len(PAIRS) + 1), parallel.cores())
+    yield from counted(drawn, "draw", len(PAIRS), "corruptions")
 
 
 def main(pixels: Path, backbone: Path, corrupted: Path) -> str:

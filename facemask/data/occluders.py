@@ -30,7 +30,13 @@ def stencil(size: int, points: np.ndarray) -> np.ndarray:
 
 def lay(pixels: np.ndarray, opacity: np.ndarray, thing: np.ndarray) -> np.ndarray:
     """A thing (size, size, 3) on a photo, where its opacity (size, size, 1) is."""
-    return np.rint(opacity * np.clip(thing, 0, 255) + (1 - opacity) * pixels).astype(np.uint8)
+    laid = pixels.copy()
+    rows, columns = (np.flatnonzero(opacity.any(axis=(other, 2))) for other in (1, 0))
+    if len(rows):  # most things are small
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        seen = opacity[part]
+        laid[part] = np.rint(seen * np.clip(thing[part], 0, 255) + (1 - seen) * pixels[part]).astype(np.uint8)
+    return laid
 
 
 def patch(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
