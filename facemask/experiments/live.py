@@ -44,9 +44,9 @@ def main(history: Path, parameters: Path) -> None:
         for epochs, another in follow(history):
             with store(LIVE) as experiment:
                 client = mlflow.MlflowClient()
-                if run and another:
-                    client.set_terminated(run)
-                if run is None or another:
+                if another:
+                    if run:
+                        client.set_terminated(run)
                     run = client.create_run(experiment, run_name=time.strftime("%Y-%m-%d %H:%M:%S")).info.run_id
                     mlflow.log_params(flatten(yaml.safe_load(parameters.read_text("utf-8"))), run_id=run)
                 log_epochs(epochs, run)
