@@ -12,12 +12,16 @@ import json
 import time
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from facemask.core.files import read_csv
+
+if TYPE_CHECKING:
+    import keras
 
 SIZE, BATCH = 224, 32
 LEARNING_RATE = 1e-4
@@ -31,7 +35,7 @@ def read(archive: zipfile.ZipFile, members: pd.Series) -> np.ndarray:
     return preprocess_input(np.stack([np.asarray(photo, np.float32) for photo in photos]))
 
 
-def build(weights: str, train_from: str | None) -> "keras.Model":  # noqa: F821
+def build(weights: str, train_from: str | None) -> "keras.Model":
     """The network of the baseline, frozen up to a layer."""
     import keras
 
@@ -48,7 +52,7 @@ def build(weights: str, train_from: str | None) -> "keras.Model":  # noqa: F821
     return model
 
 
-def generated(photos: np.ndarray, labels: np.ndarray):
+def generated(photos: np.ndarray, labels: np.ndarray) -> Any:
     """Batches of augmented samples, new in every epoch, made by one thread of Python."""
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
@@ -58,7 +62,7 @@ def generated(photos: np.ndarray, labels: np.ndarray):
     ).flow(photos, labels, batch_size=BATCH, seed=7)  # fmt: skip
 
 
-def streamed(photos: np.ndarray, labels: np.ndarray):
+def streamed(photos: np.ndarray, labels: np.ndarray) -> Any:
     """Batches augmented by Keras layers, from photos decoded once."""
     import keras
     import tensorflow as tf

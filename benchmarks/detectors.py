@@ -44,7 +44,8 @@ def one_step(file: Path) -> tuple[Way, list[str]]:
 
     def look(pixels: np.ndarray) -> list[LabelledFace]:
         # Its scores are of classes already, and what it calls probabilities are their fractions.
-        return [face._replace(score=face.score / face.probability) for face in labelled(find(pixels), find.classes, 0)]
+        faces = labelled(find(pixels), find.classes, 0)
+        return [face._replace(score=face.score / max(face.probabilities.values())) for face in faces]
 
     return look, find.classes
 

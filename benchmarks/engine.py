@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ BATCHES = (1, 32, 128)
 REPEATS = 5
 
 
-def rate(run, photos: int) -> float:
+def rate(run: Callable[[], object], photos: int) -> float:
     """Photos a second, the median of a few runs after a warm-up."""
     run()
     seconds = []

@@ -56,7 +56,7 @@ def run(command: list[str], folder: Path) -> tuple[Cost, dict[str, Cost], str]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    for line in process.stdout:
+    for line in process.stdout or ():
         lines.append(line)
         if found := re.match(r"Running stage '(\w+)'", line):
             stage = found[1]

@@ -32,20 +32,22 @@ SHORT, LONG = 1, 3  # epochs
 def train(source: Path, features: Path, backbone: Path, layer: str, replicas: int, threads: int, epochs: int) -> float:
     """Train so many epochs, and return the seconds; without replicas with TensorFlow."""
     classes = sorted(shards.rows(source, "train").label.unique())
-    splits = [(shards.array(features, name), shards.labels(source, name, classes)) for name in ("train", "validation")]
+    fitted, validation = (
+        (shards.array(features, name), shards.labels(source, name, classes)) for name in ("train", "validation")
+    )
     settings = Training(
         seed=7, lr=1e-4, lr_schedule="constant", epochs=epochs, patience=epochs, batch_size=32, class_weights=True
     )
     prepare_tensorflow(7, threads)
     _, top = fine_tuning.cut(fine_tuning.load(backbone), layer)
     head = Head(units=[], dropout=[])
-    model = fine_tuning.build_trainable(top, splits[0][0].shape[1:], "float32", head, len(classes), pretrained=True)
+    model = fine_tuning.build_trainable(top, fitted[0].shape[1:], "float32", head, len(classes), pretrained=True)
     start = time.perf_counter()
     if replicas:
         with tempfile.TemporaryDirectory() as folder:
-            launch.fit(model, *splits, settings, replicas, threads, Path(folder, "job"))
+            launch.fit(model, fitted, validation, settings, replicas, threads, Path(folder, "job"))
     else:
-        training.fit(model, *splits, settings)
+        training.fit(model, fitted, validation, settings)
     return time.perf_counter() - start
 
 
@@ -63,7 +65,7 @@ def measured(arguments: list[str], replicas: int, threads: int, epochs: int) -> 
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    output = process.stdout.read()
+    output = process.communicate()[0]
     watcher.join()
     return float(output.split()[-1]), peak
 

@@ -87,7 +87,7 @@ def main() -> None:
         quant_pre_process(whole, prepared)
         kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
         quantize_static(prepared, quantised, Sample(sample), per_channel=True, **kinds)
-        runtimes = {
+        runtimes: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "LiteRT, float32": litert.Runner(lite),
             "LiteRT, int8": litert.Runner(small),
             "ONNX Runtime, float32": on_onnxruntime(whole),

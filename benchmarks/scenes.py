@@ -6,13 +6,14 @@ Faces of classes that the model does not have, and faces too small to be labelle
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from facemask.data import images, pascal_voc
 from facemask.data.archive import Archive
-from facemask.data.boxes import matches
+from facemask.data.boxes import Box, matches
 from facemask.data.faces import simple
 from facemask.inference.classifier import Classifier
 from facemask.inference.commands import sizes
@@ -20,15 +21,14 @@ from facemask.inference.detectors import Face
 from facemask.inference.detectors.yunet import YuNet
 from facemask.inference.recognition import classify
 from facemask.inference.stopwatch import Stopwatch
-from stages.survey import paired
 
 MIN_IOU = 0.5
 
 
-def scenes(path: Path, count: int):
+def scenes(path: Path, count: int) -> Iterator[tuple[np.ndarray, list[tuple[str, Box]]]]:
     """Photos and annotated faces of `count` scenes, evenly spaced in the archive."""
     with Archive(path) as archive:
-        annotated = [pair for pair in paired(archive) if pair[1]]
+        annotated = [(photo, xml) for photo, xml in pascal_voc.paired(archive.names)[0] if xml]
         for number in np.linspace(0, len(annotated) - 1, min(count, len(annotated))).round().astype(int):
             photo, annotation = annotated[number]
             yield np.asarray(images.decode(archive.read(photo))), pascal_voc.parse(archive.read(annotation))
@@ -45,7 +45,8 @@ def main() -> None:
     classifier = Classifier(args.model)
     least = classifier.min_size
     names = {simple(name): name for name in classifier.classes}
-    given_boxes, detected = [], {size: [] for size in args.sizes}
+    given_boxes: list[bool] = []
+    detected: dict[str, list[bool | None]] = {size: [] for size in args.sizes}
     false_positives, stopwatch = dict.fromkeys(args.sizes, 0), Stopwatch()
     detectors = {size: YuNet(args.detector_weights, sizes(size)) for size in args.sizes}
     count = 0
@@ -59,10 +60,11 @@ def main() -> None:
         for size, detect in detectors.items():
             with stopwatch(size):
                 faces = detect(pixels)
-            pairs = dict(matches(boxes, [face.box for face in faces], MIN_IOU))
+            found = [face.box for face in faces if face.box]
+            pairs = dict(matches(boxes, found, MIN_IOU))
             matched = set(pairs.values())
             false_positives[size] += sum(
-                face.box.shorter_side >= least for number, face in enumerate(faces) if number not in matched
+                box.shorter_side >= least for number, box in enumerate(found) if number not in matched
             )
             classified = classify(pixels, faces, classifier, min_size=0)
             detected[size] += [

@@ -17,7 +17,8 @@ from benchmarks import measure
 from facemask.experiments import preset
 
 CUT = "block_13_expand"
-HEAD = {"train_from": "head", "lr": 0.003, "epochs": 10, "patience": 10}
+EPOCHS = 10
+HEAD = {"train_from": "head", "lr": 0.003, "epochs": EPOCHS, "patience": EPOCHS}
 MEASURED_EPOCHS = 2
 
 
@@ -41,7 +42,7 @@ def baseline(folder: Path, weights: Path, epochs: int, *options: str) -> tuple[f
     cost, _, output = measure.run([*command, "--epochs", str(epochs), *options], folder)
     report = json.loads(output.splitlines()[-1])
     first, *later = report["epochs"]
-    rest = sum(later) * (HEAD["epochs"] - 1) / len(later)
+    rest = sum(later) * (EPOCHS - 1) / len(later)
     return report["before"] + first + rest + report["after"], report, cost.megabytes
 
 
@@ -97,21 +98,11 @@ def main() -> None:
         gentle = accuracy(folder)
         show_stages(stages, changed)
         print(f"\nNothing to do: `dvc repro` {nothing.seconds:.2f} s; `dvc status` {status.seconds:.2f} s.", flush=True)
-        report = measure.run(
-            [
-                sys.executable,
-                "-m",
-                "benchmarks.engine",
-                "models/backbone/backbone.keras",
-                "models/tflite",
-                "data/shards",
-            ],
-            folder,
-        )[2]
-        show_engine(json.loads(report.splitlines()[-1]))
+        engine = [sys.executable, "-m", "benchmarks.engine", "models/backbone/backbone.keras", "models/tflite"]
+        show_engine(json.loads(measure.run([*engine, "data/shards"], folder)[2].splitlines()[-1]))
         _, last, _ = measure.run(["dvc", "exp", "run", "-S", f"train_from={CUT}", "-S", "lr=1e-4"], folder)
         fine = accuracy(folder)
-        plain, report, peak = baseline(folder, weights, HEAD["epochs"])
+        plain, report, peak = baseline(folder, weights, EPOCHS)
         cached, _, cached_peak = baseline(folder, weights, MEASURED_EPOCHS, "--cached")
         blocks, _, blocks_peak = baseline(folder, weights, MEASURED_EPOCHS, "--train-from", CUT)
     trunk, top = last["features"], last["train"]
