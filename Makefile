@@ -45,7 +45,7 @@ preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset 
 pose: $(ENVIRONMENT) ## Add the pose of every face to attributes.csv, whose slices evaluate scores
 	@python -m facemask.experiments.pose raw=data/raw manifest=data/manifest.csv attributes=attributes.csv $${YUNET:+yunet="$$YUNET"}
 
-verify: $(ENVIRONMENT) ## Reproduce everything in a clone, and compare it with dvc.lock
+verify: $(ENVIRONMENT) ## Reproduce the first pipeline in a clone, and compare it with dvc.lock
 	@python -m facemask.experiments.verify
 
 test: $(ENVIRONMENT) ## Run the tests, the linter and the type checker

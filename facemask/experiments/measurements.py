@@ -14,7 +14,7 @@ def note(content: bytes, **values: float) -> None:
     digest = hashlib.sha256(content).hexdigest()
     # A stage must not fail because a time cannot be stored.
     with contextlib.suppress(OSError), (root() / FILE).open("a", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows((digest, name, f"{value:.6g}") for name, value in values.items())
+        csv.writer(file).writerows((digest, name, round(value, 6)) for name, value in values.items())
 
 
 def of(content: bytes) -> dict[str, float]:

@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
         if args.output:
             draw(reference, log, f"{args.log.name} beside the test faces of {folder}", args.output)
     except ImportError as error:
-        raise UserError(f"{error.name} is not installed; pip install 'facemask[drift]'") from None
+        raise UserError(f"{error.name} is not installed; pip install '.[drift]'") from None
     drifted = [one.psi - one.chance > args.limit for one in found]
     print(f"{len(log['label'])} faces of {args.log}, {len(reference['label'])} of {folder / REFERENCE}")
     print(f"{'':<12}{'tested on':>10}{'log':>10}{'PSI':>8}{'chance':>8}{'KS':>8}{'p':>9}")

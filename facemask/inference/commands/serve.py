@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
 
         from facemask.inference.server import MAX_CONNECTIONS, Connection, application
     except ImportError as error:
-        raise UserError(f"{error.name} is not installed; pip install 'facemask[serve]'") from None
+        raise UserError(f"{error.name} is not installed; pip install '.[serve]'") from None
     if args.card and not args.card.is_file():
         raise UserError(f"--card: there is no file {args.card}")
     listener = listen(args.host, args.port)
