@@ -71,7 +71,7 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, 
         leaks = leaked(faces)
         return (faces[~leaks] if split.leaked == "drop" else faces), int(leaks.sum())
     method = hashed if split.method == "hashed" else assign
-    alone = faces.assign(group=[f"{face.group}{face.sha256}{face.Index}" for face in faces.itertuples()])
+    alone = faces.assign(group=faces.group + faces.sha256 + faces.index.astype(str))
     leaks = leaked(faces.assign(split=method(alone, split.fractions, seed)))
     return faces.assign(split=method(faces, split.fractions, seed)), int(leaks.sum())
 

@@ -62,13 +62,15 @@ def correct(faces: pd.DataFrame, corrections: Corrections, file: Path) -> tuple[
     UserError
         If a correction, read from the file, is of no face.
     """
-    keys = list(zip(*(faces[column].astype(str) for column in KEY), strict=True))
+    named = faces[faces.sha256.isin({key[0] for key in corrections})]
+    keys = list(zip(*(named[column].astype(str) for column in KEY), strict=True))
     if unknown := [corrections[key][0] for key in corrections.keys() - set(keys)]:
         raise UserError(
             f"{file}, line {min(unknown)}: no face has this sha256 and this box; take the line out, or take it "
             "anew from metrics/label_issues.csv"
         )
-    labels = [corrections.get(key, (0, label))[1] for key, label in zip(keys, faces.label, strict=True)]
+    labels = faces.label.copy()
+    labels[named.index] = [corrections.get(key, (0, label))[1] for key, label in zip(keys, named.label, strict=True)]
     corrected = faces.assign(label=labels, given=faces.label)
     dropped = corrected.label.isna()
     return corrected[~dropped], faces[dropped]

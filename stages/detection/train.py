@@ -94,6 +94,11 @@ def padded(faces: list[np.ndarray]) -> np.ndarray:
     return table
 
 
+def epochs(rows: list[dict[str, float]]) -> pd.DataFrame:
+    """The history as a table, a row an epoch."""
+    return pd.DataFrame(rows).astype({"epoch": int})
+
+
 def main(
     parameters: Path,
     pixels: Path,
@@ -138,7 +143,7 @@ def main(
         settings.training,
         checkpoint=model.with_name("training.partial"),
         key=key_of(settings.model_dump_json(), *sorted(pixels.iterdir())),
-        report=lambda rows: write_csv(history, pd.DataFrame(rows).astype({"epoch": int})),
+        report=lambda rows: write_csv(history, epochs(rows)),
     )
     seconds = time.perf_counter() - start
     whole = detection.decoded(detector)
@@ -147,7 +152,7 @@ def main(
         partial.write_bytes(litert.convert(whole))
     write_text(labels, "".join(f"{label}\n" for label in classes))
     write_json(threshold, {"score": best_threshold(truth, found(whole), classes)})
-    table = pd.DataFrame(rows).astype({"epoch": int})
+    table = epochs(rows)
     write_csv(history, table)
     write_json(machine, kind())
     detection_figures.curves(table, curves)

@@ -44,10 +44,14 @@ def search(
     """
     scene = faces.groupby(["dataset", "member"], sort=False).ngroup().to_numpy()
     first = faces.groupby(["sha256", *Box._fields], sort=False).ngroup().drop_duplicates().index.to_numpy()
-    same_file = faces.drop_duplicates(["dataset", "member"]).groupby("sha256", sort=False)
-    identical = [(rows[0], row, "identical", 1.0) for rows in same_file.groups.values() for row in rows[1:]]
-    links = [np.stack([pd.Series(range(len(faces))).groupby(scene).transform("min"), np.arange(len(faces))], axis=1)]
-    links.append(np.array([pair[:2] for pair in identical], int).reshape(-1, 2))
+    rows = pd.Series(range(len(faces)), faces.index)
+    links = [np.stack([rows.groupby(scene).transform("min"), rows], axis=1)]
+    photos = rows[~pd.Series(scene).duplicated().to_numpy()]
+    copies = np.stack([photos.groupby(faces.sha256).transform("min"), photos], axis=1)
+    copies = copies[copies[:, 0] < copies[:, 1]]
+    copies = copies[np.argsort(copies[:, 0], kind="stable")]
+    identical = [(left, right, "identical", 1.0) for left, right in copies.tolist()]
+    links.append(copies)
     groups = connected(len(faces), np.concatenate(links))
     found, sample = [], []
     if correlation < 1:

@@ -81,7 +81,7 @@ def fit(
         If JAX is not installed, the environment names another number of processes, or a worker ends early.
     """
     if importlib.util.find_spec("jax") is None:
-        raise UserError("training.engine: jax is not installed; pip install 'facemask[jax]'")
+        raise UserError("training.engine: jax is not installed; pip install '.[jax]'")
     environments = environments_of(replicas, threads)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder / worker.MODEL)
@@ -145,6 +145,8 @@ def run(folder: Path, environments: list[dict[str, str]], report: Report | None 
     UserError
         If one fails or is killed; the others are then killed too.
     """
+    history, reported = folder / worker.HISTORY, 0
+    remove(history)
     with contextlib.ExitStack() as stack:
         workers = []
         for rank, environment in enumerate(environments):
@@ -154,8 +156,6 @@ def run(folder: Path, environments: list[dict[str, str]], report: Report | None 
             one = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stderr=log)
             workers.append(stack.enter_context(one))
             stack.callback(one.kill)
-        history, reported = folder / worker.HISTORY, 0
-        remove(history)
         while None in (codes := [one.poll() for one in workers]) and not any(codes):
             time.sleep(INTERVAL)
             if report and history.exists() and len(rows := np.load(history)) > reported:
