@@ -110,7 +110,7 @@ def decision_rule(rule: dict[str, Any]) -> str:
     else:
         label = (
             f"The predicted class is {rule['label']} from a probability of {rule['threshold']:.4f} on, where its "
-            f"recall on validation is {rule['recall']:.0%}; below it, the argmax of the other classes."
+            f"recall on validation is {100 * rule['recall']:g}%; below it, the argmax of the other classes."
         )
     if rule["temperature"] is None:
         return f"{label} The probabilities are not calibrated."

@@ -18,6 +18,7 @@ from facemask.core import cli, params
 from facemask.core.files import read_csv, replacing, write_csv, write_json
 from facemask.core.params import Section, Seed
 from facemask.data import shards
+from facemask.data.augmentation import Augment
 from facemask.data.corruptions import OCCLUSION
 from facemask.data.slices import attributes, read_attributes
 from facemask.engines import litert
@@ -33,6 +34,7 @@ class Settings(Section):
 
     seed: Seed
     train_from: str
+    augment: Augment
 
 
 def tabulate(rows: pd.DataFrame, probabilities: np.ndarray, predicted: np.ndarray, classes: list[str]) -> pd.DataFrame:
@@ -144,7 +146,7 @@ def main(
             slice_figures.slices(parts[-1], split, partial / f"{split}_slices.png")
         _, predicted = predict(corrupted, "test")
         altered = shards.rows(corrupted, "test").assign(predicted=np.array(classes, object)[predicted])
-        by_kind = by_corruption(altered, list(OCCLUSION), rule["label"], settings.seed)
+        by_kind = by_corruption(altered, list(OCCLUSION), settings.augment.unmasked, settings.seed)
         slice_figures.corruptions(by_kind, partial / "test_corruptions.png")
     of_test, of_external = headlines(results)
     of_test["corruption_accuracy"] = corruption_accuracy(by_kind)

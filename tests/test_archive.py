@@ -38,10 +38,11 @@ def test_the_contents_do_not_depend_on_the_compression():
 
 
 def test_litter_and_folders_are_not_members():
-    zip_of(("é/ü 1.jpg", b"x"), ("__MACOSX/._1.jpg", b""), ("a/.DS_Store", b""), ("a/Thumbs.db", b""), ("a/", b""))
+    zip_of(("é/ü 1.jpg", b"x"), ("__MACOSX/._1.jpg", b""), ("a/.DS_Store", b""), ("a/Thumbs.db", b""), ("a/", b""),
+           ("a/Icon\r", b""))  # fmt: skip
     with Archive(RAW) as archive:
         assert archive.names == ["é/ü 1.jpg"]
-        assert archive.litter == ["__MACOSX/._1.jpg", "a/.DS_Store", "a/Thumbs.db"]
+        assert archive.litter == ["__MACOSX/._1.jpg", "a/.DS_Store", "a/Icon\r", "a/Thumbs.db"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """augment: the same samples on any number of workers, and transforms within their limits."""
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SURVEY, load_params, stage, write_params
+from PIL import Image
 
 from facemask.core.params import Section
 from facemask.data import shards
@@ -123,6 +125,19 @@ def test_samples_are_degraded_with_the_given_probability(name, settings):
     samples = [alter(photo, half, np.random.default_rng(n)) for n in range(200)]
     assert 70 < sum(not np.array_equal(sample, photo) for sample in samples) < 130
     assert {(sample.shape, sample.dtype) for sample in samples} == {((32, 32, 3), np.dtype(np.uint8))}
+
+
+def test_compression_keeps_the_colours(settings):
+    photo = np.zeros((64, 64, 3), np.uint8)
+    photo[..., 0] = np.where(np.arange(64) // 2 % 2, 255, 0)  # stripes of red and black
+    sample = alter(photo, settings.augment.model_copy(update=PLAIN | {"jpeg": 1.0}), np.random.default_rng(0))
+    encoded = io.BytesIO()
+    Image.fromarray(photo).save(encoded, "JPEG", quality=50)
+    expected = np.asarray(Image.open(encoded)).astype(int)
+    swapped = io.BytesIO()
+    Image.fromarray(photo[..., ::-1].copy()).save(swapped, "JPEG", quality=50)
+    other = np.asarray(Image.open(swapped))[..., ::-1].astype(int)
+    assert np.abs(sample - expected).mean() < np.abs(sample - other).mean()
 
 
 def test_random_erasing_fills_one_rectangle_with_one_colour(settings):

@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
+import programs
 import pytest
 import yaml
 from conftest import ROOT, checkout, commit, facemask, shell
@@ -17,9 +19,12 @@ from test_pipeline import assert_declared, local_imports
 
 from facemask.core import params
 from facemask.core.errors import UserError
+from facemask.core.files import read_csv, write_csv
 from facemask.data.archive import Archive
+from facemask.data.boxes import Box
 from facemask.experiments import preset
 from stages.detection.__main__ import check
+from stages.detection.evaluate import crop
 
 STAGES = yaml.safe_load((ROOT / "detection/dvc.yaml").read_text())["stages"]
 PARAMETERS = "detection/params.yaml"
@@ -144,6 +149,28 @@ def test_the_files_agree_and_the_run_is_recorded(detected):
     [run] = mlflow.search_runs(experiment_names=["facemask-detection"], output_format="list")
     assert run.data.metrics["map50"] == pytest.approx(scores.map50, abs=1e-5)
     assert {"epoch.loss", "test.right_32.value", "tflite.int8.map50"} <= set(run.data.metrics)
+
+
+@pytest.mark.parametrize("box", [(12, 3, 12, 9), (3, 12, 9, 12), (0, 0, 0, 0), (4, 4, 8, 8)])
+def test_a_box_at_the_edge_of_a_scene_is_shown_by_at_least_a_pixel(box):
+    assert crop(np.zeros((12, 12, 3), np.uint8), Box(*box)).size
+
+
+@pytest.mark.slow
+def test_without_large_faces_there_are_no_scores_of_them(detected, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(detected, copy, symlinks=True)
+    file = copy / "detection/data/scenes/test.faces.csv"
+    faces = read_csv(file)
+    faces["right"] = faces[["right"]].join(faces.left + 31).min(axis=1)
+    file.unlink()
+    write_csv(file, faces)
+    done = programs.run(module_of("evaluate"), *STAGES["evaluate"]["cmd"].split()[3:], folder=copy)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((copy / "detection/metrics/test.json").read_text())
+    assert "map50" in found
+    assert "recall_32" not in found
+    assert f"on {len(read_csv(copy / 'detection/data/scenes/test.csv')):,} scenes" in done.stdout
 
 
 @pytest.mark.slow

@@ -95,6 +95,10 @@ def test_a_further_dataset_does_not_download_the_others_again(server):
     assert done.returncode == 0, done.stderr
     assert f"photos: {HANDLE} is here already" in done.stdout
     assert [question["datasetSlug"] for question in server.questions] == ["more"]
+    write_params(Path(), datasets={"photos": pinned["photos"] | {"sha256": "0" * 64}})
+    refused = stage("fetch", "raw=raw", **environment)
+    assert refused.stderr.startswith(f"fetch: datasets.photos.sha256 is {'0' * 64} but the files hash to ")
+    write_params(Path(), datasets=pinned)
     Path("raw/photos.zip").write_bytes(server.content[:-1])
     assert stage("fetch", "raw=raw", **environment).returncode == 0
     assert Path("raw/photos.zip").read_bytes() == server.content

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import SURVEY, archived, arguments_of, stage, write_params
 
+from facemask.core.errors import UserError
 from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
 from facemask.evaluation.label_audit import out_of_fold, suggested
@@ -40,6 +41,19 @@ def test_probabilities_are_of_models_that_have_not_seen_the_group():
 
     assert accuracy(alone) > 0.75
     assert accuracy(groups) < 0.65
+
+
+def test_where_a_fold_is_fitted_on_one_class_that_is_what_it_knows():
+    features, labels = np.random.default_rng(0).normal(size=(40, 3)), np.repeat([0, 1], [36, 4])
+    groups = np.where(labels == 1, 99, np.arange(40))  # all faces of a class in one fold
+    probabilities = out_of_fold(features.__getitem__, labels, groups, 4, 500, 7)
+    assert probabilities[labels == 1].tolist() == [[1, 0]] * 4
+    assert probabilities.sum(axis=1) == pytest.approx(1)
+
+
+def test_more_folds_than_faces_are_one_line():
+    with pytest.raises(UserError, match=r"^audit\.folds is 9, and no class has more than 5 faces; choose fewer folds$"):
+        out_of_fold(np.eye(8).__getitem__, np.repeat([0, 1], [5, 3]), np.arange(8), 9, 500, 7)
 
 
 def test_no_more_faces_are_read_at_once_than_a_model_is_fitted_on():

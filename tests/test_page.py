@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -31,7 +33,7 @@ from facemask.evaluation.decision import decide
 from facemask.inference.classifier import Classifier
 from facemask.inference.detectors import Face
 from facemask.inference.detectors.mask_detector import SETTINGS, MaskDetector
-from facemask.inference.page.__main__ import RUNTIME
+from facemask.inference.page.__main__ import RUNTIME, description
 from facemask.inference.recognition import LabelledFace, classify, labelled
 
 CALL = """
@@ -237,6 +239,20 @@ def test_the_webcam_and_what_is_no_photo(browser, exported):
 def test_a_page_opened_as_a_file_says_what_it_needs(browser, exported):
     browser.get(made(exported).joinpath("index.html").as_uri())
     wait_until(lambda: "python -m http.server" in browser.find_element("id", "summary").text, "the page says so", 20)
+
+
+def test_the_page_knows_the_order_of_the_outputs(exported, tmp_path):
+    """JavaScript has keys that look like numbers first, and by their size; classes are in the order of text."""
+    folder, labels = tmp_path / "model", ["1", "10", "2"]
+    shutil.copytree(exported, folder)
+    content = (folder / "int8.tflite").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        model = content[: min(file.header_offset for file in packed.infolist())]
+    (folder / "int8.tflite").write_bytes(with_labels(model, b"1\n10\n2\n"))
+    (folder / "labels.txt").write_text("1\n10\n2\n")
+    (folder / "decision.json").write_text('{"label": "1", "threshold": null}')
+    described = description(Classifier(folder), Path("/int8.tflite"))  # above which there is no folder with a card
+    assert json.loads(described.model_dump_json())["labels"] == labels
 
 
 def test_a_folder_of_something_else_is_not_replaced(exported):

@@ -60,6 +60,11 @@ def test_a_part_is_made_again_if_its_file_or_its_record_is_not_as_it_was():
     assert make(a="1", b="2") == ["a/x.txt", "b/x.txt"]
 
 
+def test_of_no_parts_there_is_a_record_too():
+    assert make() == []
+    assert Path("out.json").read_text() == "{}\n"
+
+
 def test_after_a_failure_what_was_done_is_not_done_again():
     with pytest.raises(UserError, match=r"^b/x\.txt is bad$"):
         make(a="1", b="bad", c="3")

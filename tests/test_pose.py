@@ -54,3 +54,8 @@ def test_the_command_adds_a_column_and_keeps_those_of_the_user(shared, photos, t
         assert table.pose.value_counts().idxmax() == "frontal"
         assert set(pd.unique(table.pose)) <= {"frontal", "turned", "profile", "no landmarks"}
         assert len(set(table.pose)) > 1
+    # Without some of the faces, as after a change of the data.
+    faces.tail(30).to_csv("data/fewer.csv", index=False)
+    pose.main(Path("data/raw"), Path("data/fewer.csv"), Path("attributes.csv"), str(weights))
+    kept = pd.read_csv("attributes.csv", dtype=str)
+    assert set(kept.sha256) == {*faces.tail(30).sha256, first.sha256}

@@ -19,6 +19,7 @@ from conftest import ROOT, draw_photos, facemask, with_rule
 from PIL import Image
 
 from facemask.core.errors import UserError
+from facemask.data.archive import write_archive
 from facemask.data.boxes import Box
 from facemask.data.images import decode, resize
 from facemask.engines import litert
@@ -141,6 +142,31 @@ def test_an_annotated_copy_that_cannot_be_written_is_an_error_of_that_photo(expo
     )
     assert len(done.stdout.splitlines()) == 2
     assert sorted(path.name for path in Path("copies").rglob("*.*")) == ["0.png", "1.png"]
+
+
+def test_a_copy_whose_folder_is_a_file_is_an_error_of_that_photo(exported):
+    draw_photos(Path("photos/one"), 1)
+    draw_photos(Path("photos/two"), 1)
+    Path("copies").mkdir()
+    Path("copies/one").write_text("in the way")
+    done = whole("photos", "--output", "copies", model=exported)
+    assert done.returncode == 3
+    reason = "copies/one/0.png cannot be written: File exists"
+    assert done.stderr == f"facemask predict: photos/one/0.png: {reason}; skipped\n"
+    assert len(done.stdout.splitlines()) == 1
+    assert Path("copies/two/0.png").is_file()
+
+
+def test_more_zips_than_files_can_be_open_are_read(exported):
+    draw_photos(Path("photos"), 1)
+    for number in range(90):
+        write_archive(Path(f"zips/{number}.zip"), [("0.png", Path("photos/0.png").read_bytes())])
+    command = f"{sys.executable} -m facemask predict 'zips/*.zip' --detector none --model {exported}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -n 80; exec {command}"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 90), done.stderr
 
 
 def test_pipes_and_devices_are_not_read(exported):

@@ -77,6 +77,7 @@ def test_a_corruption_is_compared_with_the_same_faces_and_occlusion_with_unmaske
         ["fog", 0, 4, 1.0], ["fog", 1, 4, 0.5], ["hand", 0, 2, 1.0], ["hand", 1, 2, 0.5], ["hand", 2, 2, 0.0],
     ]  # fmt: skip
     assert corruption_accuracy(table) == pytest.approx((0.5 + 0.25) / 2)
+    assert set(by_corruption(pd.concat(parts), ["hand"], "no such class", 7).corruption) == {"fog"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,11 +131,18 @@ def test_attributes_are_of_the_face_and_datasets_are_told_apart():
         ),
         (f"{HEADER},hat\n1,0,0,0,0,yes\n1,0,0,0,0,no\n", "attributes.csv, line 3: an earlier line names this face"),
         ("sha256,hat\n1,yes\n", "attributes.csv has no column left; it needs sha256, left, top, right, bottom, and"),
+        (f"{HEADER},size\n1,0,0,0,0,big\n", "attributes.csv: size is an attribute that is measured; give the column"),
+        (
+            f"{HEADER},hat\n1,0,0,0,0,yes,\n",
+            "attributes.csv is no table in UTF-8 with commas: Length of header or names",
+        ),
+        ("", "attributes.csv is no table in UTF-8 with commas: No columns to parse from file"),
+        (f"{HEADER},h\udce4t\n1,0,0,0,0,yes\n", "attributes.csv is no table in UTF-8 with commas: 'utf-8' codec"),
     ],
 )
 def test_a_table_of_attributes_that_does_not_fit_is_one_line(table, line):
     rows = pd.DataFrame({"sha256": ["1", "2"], "left": 0, "top": 0, "right": 0, "bottom": 0})
-    Path("attributes.csv").write_text(table)
+    Path("attributes.csv").write_bytes(table.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=line):
         read_attributes(Path("attributes.csv"), rows)
 
@@ -161,8 +169,10 @@ def test_evaluate_scores_the_users_attributes_and_labels_as_given(reproduced, tm
     changed = table.assign(given=[wrong, *table.given[1:]])
     (copy / "data/shards/test.csv").unlink()
     changed.to_csv(copy / "data/shards/test.csv", index=False)
-    for name in ("metrics/test.json", "metrics/scores.csv", "metrics/slices.csv"):
+    for name in ("metrics/test.json", "metrics/scores.csv", "metrics/slices.csv", "models/decision.json"):
         (copy / name).unlink()
+    # The class that decides by a threshold is another one than that on whose faces hands are drawn.
+    (copy / "models/decision.json").write_text('{"label": "with_mask", "threshold": null}')
     done = stage("evaluate", *arguments_of("evaluate"), folder=copy)
     assert done.returncode == 0, done.stderr
     found = read_csv(copy / "metrics/slices.csv").query("attribute == 'hat'")
@@ -170,4 +180,7 @@ def test_evaluate_scores_the_users_attributes_and_labels_as_given(reproduced, tm
     scores = read_csv(copy / "metrics/scores.csv").query("score == 'accuracy'").set_index("test_set").value
     predicted = read_csv(copy / "metrics/predictions.csv").predicted
     assert scores["test"] == pytest.approx((predicted == changed.label).mean(), abs=1e-6)
+    altered = read_csv(copy / "data/corrupted/test.csv").query("corruption == 'hand' and severity == 1")
+    occluded = read_csv(copy / "metrics/corruptions.csv").query("corruption == 'hand' and severity == 1")
+    assert occluded.photos.tolist() == [(altered.label == "without_mask").sum()]
     assert scores["test_as_given"] == pytest.approx((predicted == changed.given).mean(), abs=1e-6)

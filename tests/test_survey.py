@@ -10,6 +10,7 @@ from conftest import SURVEY, load_params, marked, stage, write_params
 from test_split import encoded, photo
 
 from facemask.core.errors import UserError
+from facemask.core.files import read_csv
 from facemask.data.archive import Archive, write_archive
 from facemask.data.examination import read
 from facemask.data.faces import aliases_of, folder_class, simple
@@ -241,3 +242,10 @@ def test_where_identical_files_alone_count_photos_are_not_described_until_more_i
     faces, _ = survey(members)
     assert len(np.load("examined/photos.npy")) > 100
     assert len(set(faces.group)) == 1
+
+
+def test_a_carriage_return_in_a_name_stays_in_the_name():
+    face = synthetic.draw_face(np.random.default_rng(4), "with_mask", 96)
+    survey([("with_mask/a\rb.jpg", encoded(face)), ("with_mask/c\rd.txt", b"text")])
+    assert read_csv(Path("faces.csv")).member.tolist() == ["with_mask/a\rb.jpg"]
+    assert read_csv(Path("rejects.csv")).member.tolist() == ["with_mask/c\rd.txt"]

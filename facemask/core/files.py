@@ -93,8 +93,9 @@ def read_csv(file: "Path | io.StringIO", rows: int | None = None) -> "pandas.Dat
     import pandas as pd
 
     return pd.read_csv(  # noqa: TID251
-        file, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=dict.fromkeys(NULLABLE, ""), nrows=rows
-    )
+        file, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=dict.fromkeys(NULLABLE, ""), nrows=rows,
+        lineterminator="\n",
+    )  # fmt: skip
 
 
 def prepare_tensorflow(seed: int, threads: int) -> None:

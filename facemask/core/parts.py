@@ -87,7 +87,7 @@ def make(folder: Path, record: Path, parts: list[Part], work: Work, title: str) 
             write_json(record, known)
     finally:
         remove(partial)
-    if known != recorded:
+    if known != recorded or not record.exists():
         write_json(record, known)
     return {name: sha256 for part in parts for name, sha256 in known[part.task.name]["files"].items()}
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 from facemask.core.errors import UserError
 from facemask.core.files import EARLIEST_ZIP_DATE, replacing
 
-LITTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
+LITTER = {"__MACOSX", ".DS_Store", "Icon\r", "Thumbs.db", "desktop.ini"}
 MAX_MEMBERS = 500_000
 MAX_PHOTO_BYTES = 128 * 2**20
 MAX_RATIO = 200
@@ -37,7 +37,7 @@ def report_litter(names: Iterable[str]) -> None:
     """Print how many files are left out as litter, if any."""
     if names := list(names):
         kinds = sorted(LITTER & {part for name in names for part in PurePosixPath(name).parts})
-        print(f"{len(names):,} files left out that operating systems make ({', '.join(kinds)})")
+        print(f"{len(names):,} files left out that operating systems make ({', '.join(map(str.strip, kinds))})")
 
 
 def objection(name: str, member: zipfile.ZipInfo) -> str | None:

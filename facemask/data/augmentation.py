@@ -95,7 +95,8 @@ def degrade(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> n
         pixels = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
     if rng.random() < augment.jpeg:
         quality = int(rng.integers(*JPEG_QUALITY))
-        pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        content = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB)
     if rng.random() < augment.erase:
         width, height = (round(size * fraction) for fraction in rng.uniform(*ERASED_SIDE, 2))
         left, top = rng.integers(0, size - width), rng.integers(0, size - height)

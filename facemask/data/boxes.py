@@ -53,7 +53,7 @@ def box_iou(ones: Sequence[Box], others: Sequence[Box]) -> np.ndarray:
     low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
     intersection = np.prod(np.clip(high - low, 0, None), axis=-1)
     areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (first, second)]
-    return intersection / np.maximum(areas[0] + areas[1] - intersection, 1)
+    return intersection / np.maximum(areas[0] + areas[1] - intersection, 1e-9)
 
 
 def matches(ones: Sequence[Box], others: Sequence[Box], least: float) -> list[tuple[int, int]]:

@@ -51,7 +51,7 @@ def noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 def jpeg(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Strong compression."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, (20, 10, 5)[severity - 1]]
-    return cv2.imdecode(cv2.imencode(".jpg", pixels[..., ::-1], quality)[1], cv2.IMREAD_COLOR)[..., ::-1]
+    return cv2.imdecode(cv2.imencode(".jpg", pixels[..., ::-1], quality)[1], cv2.IMREAD_COLOR_RGB)
 
 
 def low_resolution(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:

@@ -34,7 +34,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, min_score: float) -> np.ndar
     likely = np.flatnonzero(sure >= min_score)
     corners = boxes[likely].astype(np.float64)
     corners[:, 2:] -= corners[:, :2]
-    kept = cv2.dnn.NMSBoxes(corners.tolist(), sure[likely].astype(np.float64).tolist(), min_score, MAX_IOU)
+    kept = cv2.dnn.NMSBoxes(corners.tolist(), sure[likely].astype(np.float64).tolist(), 0.0, MAX_IOU)
     return likely[np.asarray(kept, int)]
 
 

@@ -1,5 +1,6 @@
 """Attributes of faces, to score a classifier on slices of a test set: measured, and from a table of the user's."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pandas as pd
 
 from facemask.core.errors import UserError
 from facemask.data.corrections import KEY
-from facemask.data.quality import measure
+from facemask.data.quality import Quality, measure
+
+MEASURED = ("size", "aspect", *Quality._fields, "dataset")
 
 
 def attributes(rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
@@ -32,13 +35,31 @@ def attributes(rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(shape), quality, several], axis=1)
 
 
+def read_table(file: Path) -> pd.DataFrame:
+    """A user's table with the columns of `KEY`, by which faces are found, and others, as text.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read or lacks a column of `KEY`.
+    """
+    try:
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)  # noqa: TID251
+    except (ValueError, pd.errors.ParserWarning) as error:  # of pandas' parsers and of the encoding
+        raise UserError(f"{file} is no table in UTF-8 with commas: {' '.join(str(error).split()):.200}") from None
+    if missing := [name for name in KEY if name not in table]:
+        raise UserError(f"{file} has no column {missing[0]}; it needs {', '.join(KEY)}, and a column an attribute")
+    return table
+
+
 def read_attributes(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """The user's attributes of faces, as text; empty where the table does not name a face.
 
     Parameters
     ----------
     file : Path
-        A table with the columns of `KEY`, by which faces are found, and others: attributes.
+        As `read_table` reads it.
     rows : DataFrame
         Of all shards.
 
@@ -50,11 +71,12 @@ def read_attributes(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     UserError
-        If the table lacks a column of `KEY`, names a face twice, or one that is in no shard.
+        As `read_table` does, and if the table has an attribute that is measured, names a face twice, or one that is
+        in no shard.
     """
-    table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")  # noqa: TID251
-    if missing := [name for name in KEY if name not in table]:
-        raise UserError(f"{file} has no column {missing[0]}; it needs {', '.join(KEY)}, and a column an attribute")
+    table = read_table(file)
+    if taken := [name for name in MEASURED if name in table]:
+        raise UserError(f"{file}: {taken[0]} is an attribute that is measured; give the column another name")
     keys = pd.MultiIndex.from_frame(table[KEY])
     known = pd.MultiIndex.from_frame(rows[KEY].astype(str))
     for wrong, reason in ((keys.duplicated(), "an earlier line names this face"),

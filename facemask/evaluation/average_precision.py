@@ -99,19 +99,26 @@ def average_precision(hits: np.ndarray, scenes: np.ndarray, faces: np.ndarray, d
 def mean_average_precision(
     truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], drawn: np.ndarray
 ) -> np.ndarray:
-    """mAP50 of every round of drawn scenes (rounds, scenes): the mean over the classes that occur in it, or 0."""
+    """mAP50 of every round of drawn scenes (rounds, scenes): the mean over the classes that occur in it, not a number
+    if none does.
+    """
     listed, values = by_class(found, classes), []
     for label in classes:
         own, boxes = (table[table.label == label].reset_index(drop=True) for table in (truth, listed))
         faces = np.bincount(own.scene, minlength=drawn.shape[1])
         values.append(average_precision(matched(own, boxes) >= 0, boxes.scene.to_numpy(), faces, drawn))
     known = ~np.isnan(values)
-    return np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return ratio(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
+
+
+def ratio(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    """Quotients, not a number where the divisor is 0."""
+    return np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)
 
 
 def map50(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> float:
-    """mAP50 of all scenes, once each."""
-    return float(mean_average_precision(truth, found, classes, np.ones((1, scenes), int))[0])
+    """mAP50 of all scenes, once each; 0 if they have no face."""
+    return float(np.nan_to_num(mean_average_precision(truth, found, classes, np.ones((1, scenes), int)))[0])
 
 
 def coco(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], scenes: int) -> np.ndarray:

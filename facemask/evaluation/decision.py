@@ -35,8 +35,12 @@ def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) 
         The fraction of positives at or above the threshold, 0 < recall <= 1.
     """
     positives = np.sort(probabilities[labels])[::-1]
-    least = Decimal(float(positives[int(np.ceil(recall * len(positives))) - 1]))
-    return float(least.quantize(Decimal(10) ** -DECIMALS, ROUND_FLOOR))
+    return floor(positives[int(np.ceil(recall * len(positives))) - 1])
+
+
+def floor(score: float) -> float:
+    """A score rounded down to `DECIMALS` decimals: a threshold that the score itself reaches."""
+    return float(Decimal(float(score)).quantize(Decimal(10) ** -DECIMALS, ROUND_FLOOR))
 
 
 def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -17,7 +17,9 @@ from facemask.evaluation.average_precision import (
     matched,
     mean_average_precision,
     mean_where_known,
+    ratio,
 )
+from facemask.evaluation.decision import floor
 from facemask.evaluation.metrics import CONFIDENCE, ROUNDS_AT_ONCE
 
 LARGE_ENOUGH = (20, 32)  # pixels of a face's shorter side, for which recall is reported
@@ -33,8 +35,8 @@ def called(found: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def answers(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], least: float) -> pd.DataFrame:
-    """The faces with the answers of a detector from a score on: `found` and `right`, bool; and `side`, the shorter
-    one in pixels.
+    """The faces with the answers of a detector from a score on: `found` and `right_class`, bool; and `side`, the
+    shorter one in pixels.
     """
     sure = called(found, classes)
     sure = sure[sure.score >= least].reset_index(drop=True)
@@ -48,12 +50,12 @@ def answers(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], le
 
 
 def best_threshold(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str]) -> float:
-    """The score from which on boxes are shown: with the highest end-to-end F1."""
+    """The score from which on boxes are shown, of `DECIMALS` decimals: with the highest end-to-end F1."""
     sure = called(found, classes)
     faces = matched(truth, sure)
     right = (faces >= 0) & (truth.label.to_numpy()[faces] == sure.label.to_numpy()) if len(truth) else faces >= 0
     f1 = 2 * np.cumsum(right) / (np.arange(1, len(sure) + 1) + len(truth))
-    return float(sure.score[int(f1.argmax())]) if len(sure) else 0.5
+    return floor(sure.score[int(f1.argmax())]) if len(sure) else 0.5
 
 
 def merged(table: pd.DataFrame, merge: dict[str, str], classes: Sequence[str]) -> pd.DataFrame:
@@ -122,7 +124,7 @@ def score(
     rows: list[dict[str, Any]] = []
 
     def add(name: str, value: float, rounds: np.ndarray | None = None) -> None:
-        low, high = (np.nan, np.nan) if rounds is None else np.nanquantile(rounds, ends)
+        low, high = (np.nan, np.nan) if rounds is None or np.isnan(value) else np.nanquantile(rounds, ends)
         rows.append({"score": name, "value": value, "low": low, "high": high})
 
     for name, (faces, boxes, labels) in variants(truth, found, classes, merge).items():
@@ -144,7 +146,7 @@ def score(
         counts = np.bincount(own.scene, minlength=len(groups))
         for name, column in (("recall", own.found), ("right", own.right_class)):
             hits = np.bincount(own.scene, column, minlength=len(groups))
-            add(f"{name}_{side}", column.mean(), (drawn @ hits) / np.maximum(drawn @ counts, 1))
+            add(f"{name}_{side}", column.mean(), ratio(drawn @ hits, drawn @ counts))
     shown = int((called(found, classes).score >= threshold).sum())
     add("precision", answered.right_class.sum() / max(1, shown))
     report = []

@@ -62,12 +62,12 @@ def scenes(photos: Sequence[np.ndarray], faces: Sequence[np.ndarray], classes: S
 def predictions(
     photos: Sequence[np.ndarray], truths: Sequence[pd.DataFrame], found: Sequence[pd.DataFrame], title: str, path: Path
 ) -> None:
-    """Scenes with truth dashed, and boxes: green where a face was detected and its class is right, else red.
+    """Scenes with truth dotted, and boxes: green where a face was detected and its class is right, else red.
 
     Parameters
     ----------
     truths, found : sequences of DataFrame
-        left, top, right, bottom in pixels of the picture; of what was found also label, score and right (bool).
+        left, top, right, bottom in pixels of the picture; of what was found also label, score and right_class (bool).
     """
     figure, cells = grid(len(photos), title)
     for axes, photo, own, boxes in zip(cells, photos, truths, found, strict=False):

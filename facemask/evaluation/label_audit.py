@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from facemask.core.errors import UserError
+
 FITTED_FEATURES = 10  # scikit-learn's C, times the number of standardised features
 ROWS = 4096  # predicted at once
 TOLERANCE = 0.01  # of the gradient; a smaller one takes five times as long, and finds as many errors
@@ -20,7 +22,7 @@ def out_of_fold(
         Takes the numbers of faces, ascending; returns their features, (faces, features) float64: of float32, other
         processors would make other sums.
     labels : ndarray (n,), int
-        Class indices from 0; each class has a face in every fold.
+        Class indices from 0.
     groups : ndarray (n,)
         Faces of one group are in one fold.
     most : int
@@ -29,16 +31,26 @@ def out_of_fold(
     Returns
     -------
     ndarray (n, classes), float64
+
+    Raises
+    ------
+    UserError
+        If no class has as many faces as there are folds.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if folds > (largest := np.bincount(labels).max()):
+        raise UserError(f"audit.folds is {folds}, and no class has more than {largest} faces; choose fewer folds")
     probabilities, rng = np.zeros((len(labels), labels.max() + 1)), np.random.default_rng(seed)
     divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for others, held_out in divided.split(labels, labels, groups):
         fitted = others if len(others) <= most else np.sort(rng.choice(others, most, replace=False))
+        if len(known := np.unique(labels[fitted])) == 1:
+            probabilities[held_out, known] = 1
+            continue
         features = read(fitted)
         capacity = FITTED_FEATURES / features.shape[1]
         model = make_pipeline(StandardScaler(), LogisticRegression(C=capacity, tol=TOLERANCE, max_iter=500))

@@ -79,7 +79,7 @@ def by_corruption(predictions: pd.DataFrame, occlusions: list[str], unmasked: st
     predictions : DataFrame
         With label, predicted, group, corruption (empty for faces as they are) and severity.
     occlusions : list of str
-        Corruptions that hide a mask; they are scored on the class `unmasked` alone.
+        Corruptions that hide a mask; they are scored on the class `unmasked` alone, and not at all without such faces.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from facemask.data.archive import Files
 from facemask.data.boxes import from_columns
 from facemask.data.corrections import KEY
 from facemask.data.raw import by_dataset
+from facemask.data.slices import read_table
 from facemask.inference.detectors import Face
 from facemask.inference.detectors.yunet import YuNet
 
@@ -59,7 +60,8 @@ def main(raw: Path, manifest: Path, attributes: Path, yunet: str = "") -> str:
         estimate = functools.partial(poses, archives=archives, weights=Path(yunet) if yunet else None)
         parts = list(parallel.apply(estimate, faces, FACES_A_TASK, "pose", "faces"))
     table = faces[KEY].astype(str).assign(pose=[*itertools.chain(*parts)]).drop_duplicates(KEY)
-    others = pd.read_csv(attributes, dtype=str, keep_default_na=False).drop(columns="pose", errors="ignore")  # noqa: TID251
+    others = read_table(attributes).drop(columns="pose", errors="ignore")
+    others = others[others.drop(columns=KEY).ne("").any(axis=1)]  # not faces of which the pose alone was known
     write_csv(attributes, table.merge(others, on=KEY, how="outer").fillna(""))
     counts = ", ".join(f"{count:,} {name}" for name, count in table.pose.value_counts().items())
     return f"{counts}, in {attributes}"

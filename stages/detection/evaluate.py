@@ -52,6 +52,7 @@ def judged(truth: pd.DataFrame, found: pd.DataFrame, classes: list[str], thresho
 def crop(square: np.ndarray, box: Box) -> np.ndarray:
     """A box with what is about it, cut out of a square."""
     left, top, right, bottom = box.widened(MARGIN, len(square), len(square))
+    left, top = min(left, len(square) - 1), min(top, len(square) - 1)
     return square[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
@@ -102,7 +103,7 @@ def main(
     merge = settings.evaluation.merge
     if unknown := {*merge, *merge.values()} - {*classes}:
         raise UserError(f"evaluation.merge: {min(unknown)} is none of {', '.join(classes)}")
-    model, curves = trained.read_bytes(), None
+    model, curves, count = trained.read_bytes(), None, 0
     results: dict[str, list[pd.DataFrame]] = {"scores": [], "report": [], "shown": []}
     with replacing(pictures) as partial:
         partial.mkdir()
@@ -122,19 +123,20 @@ def main(
             for name, one in (("scores", of_all), ("report", of_class), ("shown", places.join(renamed))):
                 results[name].append(one.assign(test_set=split))
             if split == "test":
-                curves = detection.precision_recall(truth, found, classes, len(squares))
+                count = len(squares)
+                curves = detection.precision_recall(truth, found, classes, count)
     all_scores, all_classes, all_shown = (pd.concat(tables, ignore_index=True) for tables in results.values())
     # What no test scene has, such as large faces, has no score.
     all_scores, all_classes = all_scores.dropna(subset="value"), all_classes[all_classes.faces > 0]
-    headlines = all_scores[all_scores.test_set == "test"].set_index("score").value[list(HEADLINES)]
-    write_json(test, {name: float(value) for name, value in headlines.items()})
+    of_test = all_scores[all_scores.test_set == "test"].set_index("score").value
+    write_json(test, {name: float(of_test[name]) for name in HEADLINES if name in of_test})
     write_csv(scores, all_scores[["test_set", "score", "value", "low", "high"]])
     write_csv(report, all_classes[["test_set", "class", "faces", "ap50", "low", "high", "ap50_95"]])
     columns = ["test_set", "dataset", "member", *Box._fields, "label", "predicted", "confidence"]
     write_csv(predictions, all_shown[[*columns, *(f"p_{label}" for label in classes)]])
     write_csv(precision_recall, curves)
     first = all_scores.iloc[0]
-    return f"mAP50 {first.value:.4f} ({first.low:.4f} to {first.high:.4f}) on {len(table):,} scenes"
+    return f"mAP50 {first.value:.4f} ({first.low:.4f} to {first.high:.4f}) on {count:,} scenes"
 
 
 if __name__ == "__main__":

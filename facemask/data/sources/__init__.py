@@ -84,6 +84,15 @@ def packed(dataset: Dataset, archive: Path, contents: Path) -> dict[str, Any]:
     return origin | {"files": files, "bytes": size}
 
 
+def check_pin(name: str, dataset: Dataset, fingerprint: str) -> None:
+    """Refuse files that do not match `sha256`, if the dataset has one."""
+    if dataset.sha256 not in (None, fingerprint):
+        raise UserError(
+            f"datasets.{name}.sha256 is {dataset.sha256} but the files hash to {fingerprint}; "
+            "get the dataset again, or change the pin if the new content is wanted"
+        )
+
+
 def obtain(name: str, dataset: Dataset, folder: Path) -> None:
     """Fetch a dataset into a folder: NAME.zip, NAME.csv with the hash of every file, NAME.json with its origin.
 
@@ -96,6 +105,7 @@ def obtain(name: str, dataset: Dataset, folder: Path) -> None:
         If it cannot be fetched, is broken, or does not match `sha256`.
     """
     if is_there(dataset, folder, name):
+        check_pin(name, dataset, digest(folder / f"{name}.csv"))
         print(f"{name}: {dataset.pinned} is here already", flush=True)
         return
     incoming = folder / f".{name}.incoming"
@@ -106,11 +116,7 @@ def obtain(name: str, dataset: Dataset, folder: Path) -> None:
         origin = shards.fetch(dataset, contents) if dataset.source == "shards" else packed(dataset, archive, contents)
         fingerprint = digest(contents)
         print(f"{name}: {origin['files']:,} files, sha256: {fingerprint}", flush=True)
-        if dataset.sha256 not in (None, fingerprint):
-            raise UserError(
-                f"datasets.{name}.sha256 is {dataset.sha256} but the files hash to {fingerprint}; "
-                "get the dataset again, or change the pin if the new content is wanted"
-            )
+        check_pin(name, dataset, fingerprint)
         for ending in ("json", "zip", "csv"):
             remove(folder / f"{name}.{ending}")
         for file in incoming.iterdir():

@@ -33,6 +33,7 @@ from facemask.inference.commands import recognition_arguments, recognizer
 from facemask.inference.recognition import LabelledFace, Recognizer
 
 DETECTOR_SIZES = [320, 640]
+OPEN_ZIPS = 32
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +67,7 @@ class Result(NamedTuple):
 
 def main(args: argparse.Namespace) -> int:
     """Label all photos; return the exit status."""
+    opened.cache_clear()  # a zip may have changed since an earlier call
     photos = [photo for path in args.paths for photo in photos_of(path, args.output)]
     if not photos:
         raise UserError(f"there are no photos in {', '.join(args.paths)}; supported are {' '.join(sorted(SUFFIXES))}")
@@ -107,10 +109,10 @@ def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
             if file.suffix.lower() in SUFFIXES and file.is_file() and own not in file.resolve().parents:
                 yield of_file(file, PurePosixPath(file.relative_to(path)))
     elif path.is_file() and path.suffix.lower() == ".zip":
-        archive = Archive(path)
-        for member in archive.names:
-            if PurePosixPath(member).suffix.lower() in SUFFIXES:
-                yield Photo(f"{name}/{member}", PurePosixPath(member), functools.partial(archive.read, member))
+        with Archive(path) as archive:
+            members = [one for one in archive.names if PurePosixPath(one).suffix.lower() in SUFFIXES]
+        for member in members:
+            yield Photo(f"{name}/{member}", PurePosixPath(member), functools.partial(read_member, path, member))
     elif path.exists():
         yield of_file(path, PurePosixPath(path.name))
     elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (the pattern may be absolute)
@@ -118,6 +120,17 @@ def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
             yield from photos_of(match, output)
     else:
         raise UserError(f"there is no file or folder {name}")
+
+
+@functools.lru_cache(OPEN_ZIPS)
+def opened(path: Path) -> Archive:
+    """A zip, which stays open for the photos to come."""
+    return Archive(path)
+
+
+def read_member(path: Path, member: str) -> bytes:
+    """A photo in a zip."""
+    return opened(path).read(member)
 
 
 def of_file(file: Path, place: PurePosixPath) -> Photo:
@@ -176,10 +189,12 @@ def look(work: tuple[Photo, Path | None], recognize: Recognizer) -> Result:
         draw(drawn, faces, recognize.classifier.classes)
         try:
             content = encode(drawn, copy.suffix)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
         except ImageError as error:
             return Result(photo.name, [], str(error))
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(content)
+        except OSError as error:
+            return Result(photo.name, [], f"{copy} cannot be written: {error.strerror or error}")
     return Result(photo.name, faces)
 
 

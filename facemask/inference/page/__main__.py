@@ -57,6 +57,7 @@ RUNTIME = {
 class StaticModel(sources.Model):
     """The model of a page without a server."""
 
+    labels: list[str] = Field(description="the classes in the order of the outputs")
     finds_faces: bool
     min_score: float | None = Field(description="of a detector, from which on a face is reported")
 
@@ -88,9 +89,11 @@ def opened(file: Path) -> Classifier | MaskDetector:
 def description(network: Classifier | MaskDetector, file: Path) -> StaticModel:
     """What the page says of a model and needs to know of it, with the card that its pipeline wrote, if it is there."""
     detector = network if isinstance(network, MaskDetector) else None
-    card = file.absolute().parents[2] / "metrics" / ("detector_card.md" if detector else "model_card.md")
+    pipeline = file.absolute().parent.parent.parent
+    card = pipeline / "metrics" / ("detector_card.md" if detector else "model_card.md")
     return StaticModel(
         **sources.described(network, network.min_size, card if card.is_file() else None),
+        labels=network.classes,
         finds_faces=detector is not None,
         min_score=detector.min_score if detector else None,
     )

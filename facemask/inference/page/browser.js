@@ -50,7 +50,7 @@ async function classify(bitmap, model, network, region) {
   if (region && Math.min(width, height) < model.min_size) return [{ box, score: 1, label: null }];
   const square = resize(pixels(bitmap, box), width, height, model.size, model.size);
   const probabilities = await run(network, square, model.size);
-  const classes = Object.keys(model.classes);
+  const classes = model.labels;
   return [face(box, 1, classes, probabilities, decide(probabilities, classes.indexOf(model.label), model.threshold))];
 }
 
@@ -60,7 +60,7 @@ async function detect(bitmap, model, network) {
   const [across, down] = [width, height].map(side => Math.max(1, round(side * scale)));
   const square = letterbox(resize(pixels(bitmap, [0, 0, width, height]), width, height, across, down), across, model.size);
   const output = await run(network, square, model.size);
-  const classes = Object.keys(model.classes);
+  const classes = model.labels;
   const rows = Array.from({ length: output.length / (4 + classes.length) }, (_, row) =>
     [...output.subarray(row * (4 + classes.length), (row + 1) * (4 + classes.length))]);
   return suppress(rows, model.min_score).map(row => {
@@ -155,7 +155,7 @@ function letterbox(rgb, width, size) {
 export function suppress(rows, least) {
   const surest = row => Math.max(...row.slice(4));
   const kept = [];
-  for (const row of rows.filter(row => surest(row) > Math.fround(least)).sort((one, other) => surest(other) - surest(one))) {
+  for (const row of rows.filter(row => surest(row) >= Math.fround(least)).sort((one, other) => surest(other) - surest(one))) {
     if (kept.every(other => overlap(row, other) <= MAX_IOU)) kept.push(row);
   }
   return kept;
