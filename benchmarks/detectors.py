@@ -1,9 +1,10 @@
 """One step against two, on the same scenes: python -m benchmarks.detectors RAW SHARDS --detector FILE --model FOLDER
 
 RAW is the folder of the datasets' zips and SHARDS that of the squares, both as detection/dvc.yaml makes them. FILE is
-an exported detector. FOLDER is an exported classifier, which labels the faces that YuNet finds; a box is then as sure
-as both together. Classes that the classifier does not know count as detection/params.yaml merges them, for both ways.
-From which score on a box is shown is chosen on the validation scenes, for each way.
+an exported detector. FOLDER is an exported classifier, which labels the faces that YuNet finds, and those that each
+FILE finds; a box is then as sure as both together. Classes that the classifier does not know count as
+detection/params.yaml merges them, for all ways. From which score on a box is shown is chosen on the validation scenes,
+for each way.
 """
 
 import argparse
@@ -31,16 +32,22 @@ SHOWN = ("map50", "map50_faces", "recall_20", "right_20", "recall_32", "right_32
 Way = Callable[[np.ndarray], list[LabelledFace]]
 
 
-def two_steps(model: Path, weights: Path | None, words: str) -> tuple[Way, list[str]]:
-    """YuNet at some sizes, then the classifier; and its classes."""
-    classifier, find = Classifier(model), YuNet(weights, sizes(words))
+def two_steps(find: YuNet | MaskDetector, model: Path) -> tuple[Way, list[str]]:
+    """A detector, then the classifier; and its classes."""
+    classifier = Classifier(model)
     return lambda pixels: classify(pixels, find(pixels), classifier, 0), classifier.classes
 
 
-def one_step(file: Path) -> tuple[Way, list[str]]:
-    """The detector, whatever its score, for average precision counts all; and its classes."""
+def unlimited(file: Path) -> MaskDetector:
+    """A detector that gives boxes whatever their score, for average precision counts all."""
     find = MaskDetector(file)
     find.min_score = MIN_SCORE
+    return find
+
+
+def one_step(file: Path) -> tuple[Way, list[str]]:
+    """The detector alone; and its classes."""
+    find = unlimited(file)
 
     def look(pixels: np.ndarray) -> list[LabelledFace]:
         # Its scores are of classes already, and what it calls probabilities are their fractions.
@@ -83,8 +90,11 @@ def main() -> None:
     merge = params.read(Path("detection/params.yaml"))["evaluation"]["merge"]
     ways = {str(file): one_step(file) for file in args.detector}
     if args.model:
-        ways |= {f"YuNet {words} + {args.model}": two_steps(args.model, args.detector_weights, words)
-                 for words in args.sizes}  # fmt: skip
+        finders: dict[str, YuNet | MaskDetector] = {
+            f"YuNet {words}": YuNet(args.detector_weights, sizes(words)) for words in args.sizes
+        }
+        finders |= {str(file): unlimited(file) for file in args.detector}
+        ways |= {f"{name} + {args.model}": two_steps(find, args.model) for name, find in finders.items()}
     tables, truths = {}, {}
     for split in ("validation", "test"):
         tables[split] = shards.rows(args.shards, split)
