@@ -84,11 +84,11 @@ pretrain: $(ENVIRONMENT) ## Train the demo's pretrained weights again; they are 
 bench: $(ENVIRONMENT) ## Compare the speed of pipeline and baseline: make bench PHOTOS=photos.zip WEIGHTS=FILE
 	python -m benchmarks.speed "$$PHOTOS" "$$WEIGHTS"
 
-lock: .venv/uv ## Resolve requirements.lock from pyproject.toml; UPGRADE=1 takes the newest versions
+lock: .venv/uv/bin/uv ## Resolve requirements.lock from pyproject.toml; UPGRADE=1 takes the newest versions
 	.venv/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header $${UPGRADE:+--upgrade} --output-file requirements.lock
 
-audit: .venv/pip-audit ## Look up known vulnerabilities of the locked packages, with PyPI's advisory service
+audit: .venv/pip-audit/bin/pip-audit ## Look up known vulnerabilities of the locked packages, with PyPI's advisory service
 	.venv/pip-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
 
 $(ENVIRONMENT): requirements.lock
@@ -100,6 +100,6 @@ $(ENVIRONMENT): requirements.lock
 	@python -m facemask.experiments.plots_page
 	@cp requirements.lock $@
 
-.venv/uv .venv/pip-audit: $(ENVIRONMENT)
-	python -m venv $@
-	$@/bin/pip install --quiet $(@F)
+.venv/uv/bin/uv .venv/pip-audit/bin/pip-audit: $(ENVIRONMENT)
+	python -m venv --clear $(@D)/..
+	$(@D)/pip install --quiet $(@F)

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
@@ -43,7 +44,7 @@ def repeat(shard: Path, photos: int, folder: Path) -> None:
     with Archive(shard) as archive:
         for number in range(-(-photos // SHARD)):
             count = min(SHARD, photos - number * SHARD)
-            names = archive.names[:: SHARD // count][:count]
+            names = [archive.names[place] for place in np.linspace(0, SHARD - 1, count).round().astype(int)]
             end = number.to_bytes(4)
             write_archive(folder / f"{number:05d}.zip", ((name, archive.read(name) + end) for name in names))
 

@@ -73,7 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     with Archive(args.photos) as archive:
         names = [name for name in archive.names if Path(name).suffix.lower() in images.SUFFIXES]
-        names = names[:: len(names) // PHOTOS][:PHOTOS]
+        names = names[:: max(1, len(names) // PHOTOS)][:PHOTOS]
         photos = np.stack([images.cut_out(archive.read(name), None, SIDE) for name in names])
     sample = photos[:CALIBRATION]
     model = classifier(args.weights)

@@ -71,7 +71,7 @@ def main(
     tracking.record(
         row | {"metrics": row["metrics"] | times(weights, tflite)},
         digest,
-        tracking.description(parameters, reached),
+        tracking.description(parameters, reached, card.name),
         manifest,
         read_csv(history),
         # MLflow compares runs by the first column, and shows the second.

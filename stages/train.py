@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from facemask.core import cli, params
+from facemask.core.errors import UserError
 from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json, write_text
 from facemask.core.machine import kind
 from facemask.core.params import Count, Fraction, Section
@@ -94,6 +95,8 @@ def main(
 ) -> str:
     settings = params.load(Settings)
     classes = sorted(shards.rows(pixels, "train").label.unique())
+    if settings.decision.label not in classes:
+        raise UserError(f"decision.label: {settings.decision.label} is none of the classes ({', '.join(classes)})")
     inputs = pixels if settings.train_from == "input" else features
     train, validation = (
         (shards.array(inputs, split), shards.labels(pixels, split, classes)) for split in ("train", "validation")

@@ -52,6 +52,11 @@ def test_a_threshold_has_at_least_the_recall_asked_for():
         assert (probability[positive] > threshold + 1e-6).mean() < recall
 
 
+def test_a_threshold_is_the_largest_whatever_the_product_is_rounded_to():
+    probability = np.arange(100) / 100
+    assert threshold_for(np.full(100, True), probability, 0.55) == 0.45  # 0.55 * 100 is 55.00000000000001
+
+
 def test_a_threshold_applies_to_its_class_alone():
     probabilities = np.array([[0.6, 0.3, 0.1], [0.45, 0.3, 0.25], [0.2, 0.35, 0.45]])
     classes = ["a", "b", "c"]

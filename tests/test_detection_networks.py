@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from facemask.networks.detection.assignment import by_anchors, task_aligned
 from facemask.networks.detection.cells import decode, grid
 from facemask.networks.detection.iou import complete_iou, iou
 from facemask.networks.detection.loss import anchor_free
+from facemask.networks.fine_tuning import give_weights
 
 PUBLISHED = {"yolov4": 64_363_101, "yolov4_tiny": 6_056_606, "yolov5s": 7_235_389}
 
@@ -155,19 +157,30 @@ def test_what_lies_before_train_from_is_frozen():
     assert part.get_layer("block_13_expand").trainable
 
 
-@pytest.mark.parametrize("model", ["mobilenet_v2", "yolov4_tiny"])
-def test_a_trained_detector_is_trained_further_on_photos_of_another_size(model):
-    first = small(model)
+def test_a_trained_detector_is_trained_further_on_photos_of_another_size():
+    first = small()
     save_model(detection.decoded(first), Path("trained.keras"))
-    weights, width = Path("trained.keras").resolve(), 1.0 if model == "yolov4_tiny" else 0.35
-    anchors = np.full((detection.anchor_count(model), 2), 20.0)
-    network = detection.build(model, width, str(weights), "input", 32, 96, 3, anchors).network
+    weights = Path("trained.keras").resolve()
+    network = detection.build("mobilenet_v2", 0.35, str(weights), "input", 32, 96, 3, None).network
     assert network.input_shape == (None, 96, 96, 3)
     for one, other in zip(network.get_weights(), first.network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert model == "yolov4_tiny" or not network.get_layer("bn_Conv1").trainable
-    with pytest.raises(UserError, match=f"weights: {weights} is not a trained {model} with these parameters: "):
-        detection.build(model, width, str(weights), "input", 32, 96, 2, anchors)
+    assert not network.get_layer("bn_Conv1").trainable
+    with pytest.raises(UserError, match=f"weights: {weights} is not a trained mobilenet_v2 with these parameters: "):
+        detection.build("mobilenet_v2", 0.35, str(weights), "input", 32, 96, 2, None)
+
+
+def test_given_weights_are_also_those_that_a_layer_computes_with():
+    """Keras' Normalization keeps its mean and variance in another form beside its weights."""
+    known = keras.Sequential(
+        [keras.layers.Input((2,)), keras.layers.Normalization(mean=[1.0, 3.0], variance=[4.0, 9.0])]
+    )
+    adapted = keras.Sequential([keras.layers.Input((2,)), keras.layers.Normalization()])
+    adapted.layers[0].adapt(np.array([[-1.0, 0.0], [3.0, 6.0]]))
+    copy = keras.models.clone_model(adapted)
+    give_weights(copy, adapted.get_weights())
+    inputs = np.array([[5.0, 9.0]], np.float32)
+    np.testing.assert_allclose(copy.predict(inputs, verbose=0), known.predict(inputs, verbose=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -176,11 +189,13 @@ def test_a_trained_detector_is_trained_further_on_photos_of_another_size(model):
         ({"model": "yolov9"}, "model: there is no yolov9; give one of: yolov4, yolov4_tiny, yolov5s, "),
         ({"image_size": 100}, "image_size: 100 is no multiple of 32"),
         ({"model": "yolov5s", "weights": "imagenet"}, "model: yolov5s begins untrained"),
+        ({"model": "yolov5s", "weights": "trained.keras"}, "model: yolov5s begins untrained"),
         ({"weights": "none.keras"}, "weights: there is no file "),
         ({"train_from": "block_99"}, "train_from: mobilenet_v2 has no layer 'block_99'"),
     ],
 )
 def test_a_detector_that_cannot_be_built_is_one_line(changes, line):
+    Path("trained.keras").touch()
     known = {"model": "mobilenet_v2", "alpha": 0.35, "weights": "none", "train_from": "input", "neck": 16}
     with pytest.raises(UserError, match=line):
         detection.build(**(known | {"image_size": 64, "classes": 2, "anchors": None} | changes))

@@ -100,6 +100,24 @@ def test_a_preset_is_allowed_and_holds_only_what_differs(name, tmp_path):
     assert {key for key in now if now[key] != before[key]} == set(changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"evaluation": {"merge": {"incorrect_mask": "bare"}}}, "evaluation.merge: bare is none of the classes"),
+        ({"evaluation": {"merge": {"incorrect_mask": "with_mask", "with_mask": "without_mask"}}},
+         "evaluation.merge: with_mask counts as another class, and another as it"),
+        ({"alpha": -1.0}, "alpha: -1.0 is not allowed"),
+        ({"image_size": 5}, "image_size: 5 is not allowed"),
+        ({"scenes": {"classes": {"a\nb": [], "c": []}, "near_duplicates": 1, "max_rejected": 0.1}}, "is no name"),
+    ],
+)  # fmt: skip
+def test_what_the_last_stage_would_refuse_is_refused_before_the_first(changes, line):
+    tree = params.read(ROOT / PARAMETERS) | changes
+    Path("params.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(UserError, match=line):
+        check(Path("params.yaml"))
+
+
 def test_a_parameter_that_no_stage_reads_is_one_line(tmp_path):
     tree = params.read(ROOT / PARAMETERS) | {"surprise": 1}
     Path("params.yaml").write_text(yaml.safe_dump(tree))

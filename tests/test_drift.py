@@ -61,6 +61,18 @@ def model(drawn, exported, tmp_path_factory) -> Path:
     return folder
 
 
+def test_a_log_of_the_int8_model_is_compared_with_a_reference_of_float32(drawn, exported, model):
+    """Probabilities of int8 are multiples of 1/256, at most 255/256; those of a sure float32 model lie above."""
+    reference = read_faces(model / "reference.csv")
+    sure = {"confidence": np.where(np.arange(FACES) % 2, 0.99999, 0.9983), "label": reference["label"]}
+    logged = {"confidence": np.full(FACES, 0.9961), "label": reference["label"]}
+    found = {one.attribute: one for one in compare(reference | sure, reference | logged)}
+    assert found["confidence"].psi < found["confidence"].chance
+    lower = {"confidence": np.full(FACES, 0.9), "label": reference["label"]}
+    found = {one.attribute: one for one in compare(reference | sure, reference | lower)}
+    assert found["confidence"].psi > 1
+
+
 def test_a_log_has_a_line_a_labelled_face_and_no_more():
     log = Log(Path("log.csv"))
     log([FACE, FACE._replace(label=None), FACE])
@@ -161,6 +173,7 @@ def test_numbers_of_one_distribution_have_an_index_of_about_chance():
         ),
         (",".join(COLUMNS) + "\nnow,9,9,nan,1,a\n", "log.csv, line 2: not a face"),
         (",".join(COLUMNS) + "\nnow,9\n", "log.csv, line 2: not a face"),
+        (f'{",".join(COLUMNS)}\n"{"x" * 200_000}\n', "log.csv is no table of faces: field larger than field limit"),
     ],
 )
 def test_a_log_that_cannot_be_compared_is_one_line(text, line):

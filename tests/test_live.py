@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -61,6 +63,33 @@ def live_curve(folder: Path) -> list[float]:
     run = live_run(folder)
     curve = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch.val_loss") if run else []
     return [metric.value for metric in sorted(curve, key=lambda metric: metric.step)]
+
+
+def test_a_training_that_has_ended_is_not_followed_and_of_one_under_way_all_epochs_are(monkeypatch):
+    file = Path("history.csv")
+    monkeypatch.setattr("facemask.experiments.live.INTERVAL", 0.01)
+
+    def written(*losses: float) -> pd.DataFrame:
+        table = pd.DataFrame({"epoch": range(1, len(losses) + 1), "loss": losses})
+        write_csv(file, table)
+        return table
+
+    written(0.5, 0.4)
+    with ThreadPoolExecutor(1) as pool:
+        found = follow(file)
+        first = pool.submit(next, found)
+        time.sleep(0.3)
+        assert not first.done()
+        grown = written(0.5, 0.4, 0.3)
+        epochs, another = first.result(10)
+        assert (epochs.loss.tolist(), another) == (grown.loss.tolist(), True)
+        file.unlink()
+        written(0.9)
+        epochs, another = next(found)
+        assert (epochs.loss.tolist(), another) == ([0.9], True)
+        written(0.9, 0.8)
+        epochs, another = next(found)
+        assert (epochs.loss.tolist(), another) == ([0.8], False)
 
 
 def test_an_epoch_is_seen_as_soon_as_it_has_ended(training):

@@ -11,7 +11,7 @@ from conftest import ROOT, archived, load_params, write_params
 from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.experiments import preset, study
-from stages.__main__ import Params
+from stages.__main__ import Params, check
 
 
 @pytest.mark.parametrize("written", ["1e-05", "1e-5", "3e-5", "0.00001", "1.0e-05"])
@@ -51,6 +51,7 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path, written):
         ({"datasets": {"test": archived("x.zip")["photos"]}}, "datasets: test is the name of a split"),
         ({"datasets": archived("x.zip", "test")}, "datasets: none has use: split"),
         ({"decision__label": "masked"}, "decision.label: masked is none of survey.classes"),
+        ({"augment__unmasked": "bare"}, "augment.unmasked: bare is none of survey.classes"),
         ({"head__units": [64]}, "head: units and dropout must have the same length"),
         ({"train_from": "head"}, "would freeze untrained layers"),
         ({"lr_schedule": None}, "lr_schedule: None is not allowed"),
@@ -63,6 +64,13 @@ def test_a_wrong_value_is_one_line_that_names_it(tmp_path, changes, message):
     assert message in str(caught.value)
     assert str(caught.value).startswith("params.yaml: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("alpha", -1.0), ("alpha", 5.0), ("model", "No Such")])
+def test_what_the_strictest_stage_refuses_is_refused_before_the_first(tmp_path, name, value):
+    write_params(tmp_path, **{name: value})
+    with pytest.raises(UserError, match=rf"^params.yaml: {name}: .*{value} ?'? is not allowed"):
+        check()
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,8 @@ FAULTS = {
     "an old export": (["--model", "old"], "faces.json has no 'margin'; run dvc repro export"),
     "no such photo": (["missing.jpg"], "there is no file or folder missing.jpg"),
     "a folder without photos": (["empty"], "there are no photos in"),
+    "a link to nothing": (["gone.jpg"], "there is no file or folder gone.jpg"),
+    "a log that is a photo": (["--log", "wrong/int8.tflite"], "wrong/int8.tflite is not a log of faces; name another"),
     "an output that is a file": (["--output", "taken"], "File exists"),
     "photos in the output": (
         ["photos", "--output", "photos"],
@@ -316,6 +318,7 @@ def test_a_fault_is_one_line(fault, exported, tmp_path):
     [photo] = draw_photos(Path("photos"), 1)
     Path("empty").mkdir()
     Path("taken").touch()
+    Path("gone.jpg").symlink_to("nowhere")
     for name in ("wrong", "alone", "other", "unlabelled", "old"):
         shutil.copytree(exported, name, copy_function=shutil.copyfile)
     Path("wrong/int8.tflite").write_bytes(photo.read_bytes())
@@ -325,7 +328,7 @@ def test_a_fault_is_one_line(fault, exported, tmp_path):
     Path("other/labels.txt").write_text("with_mask\nwithout_mask\n")
     Path("old/faces.json").write_text('{"min_size": 32}')
     defaults = [] if args[0] == "--model" else ["--model", exported]
-    named = args if args[0] in ("missing.jpg", "empty", "photos") else [photo, *args]
+    named = args if args[0] in ("missing.jpg", "gone.jpg", "empty", "photos") else [photo, *args]
     done = facemask("predict", "--detector", "none", *defaults, *named)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
@@ -345,9 +348,10 @@ def test_a_failed_download_of_the_detector_names_the_options(exported):
 
 def test_invalid_weights_of_a_detector_are_named(exported):
     [photo] = draw_photos(Path("photos"), 1)
-    done = facemask("predict", photo, "--model", exported, "--detector-weights", photo)
-    assert done.returncode == 1
-    assert "0.png is not YuNet" in done.stderr
+    for file in (photo, exported / "int8.tflite"):  # of which OpenCV's parser for TFLite ends the process
+        done = facemask("predict", photo, "--model", exported, "--detector-weights", file)
+        assert done.returncode == 1
+        assert f"{file.name} is not YuNet" in done.stderr
 
 
 @pytest.mark.real

@@ -57,7 +57,7 @@ def serving(*args, cores: set[int] | None = None, source: Path = ROOT) -> Iterat
         try:
             line = process.stderr.readline()
             yield Server(
-                re.fullmatch(r"facemask serve: (http://127\.0\.0\.1:\d+/) \(Ctrl-C stops it\)\n", line)[1], process
+                re.fullmatch(r"facemask serve: (http://127\.0\.0\.[12]:\d+/) \(Ctrl-C stops it\)\n", line)[1], process
             )
         finally:
             process.send_signal(signal.SIGINT)
@@ -271,6 +271,12 @@ def test_a_container_listens_on_all_addresses_and_still_refuses_other_host_names
         assert requests.get(server.address, timeout=10).status_code == 200
         other = {"Host": "attacker.example"}
         assert requests.get(server.address, headers=other, timeout=10).status_code == 400
+
+
+def test_the_address_of_an_interface_is_printed_and_answers(exported):
+    with serving("--model", exported, "--detector", "none", "--host", "127.0.0.2") as server:
+        assert server.address.startswith("http://127.0.0.2:")
+        assert requests.get(server.address, timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no.address.invalid"])

@@ -1,16 +1,20 @@
 """MLflow: one run an execution, in the user's store, identified by its hash, without secrets."""
 
+import hashlib
 import json
 import os
 import sqlite3
 import string
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import mlflow
+import numpy as np
 import pandas as pd
 import programs
 import pytest
@@ -23,6 +27,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import read_csv
 from facemask.experiments import measurements, tracking, view
 from facemask.experiments.mlflow_store import DESCRIPTION, EXPERIMENT, store, without_credentials
+from facemask.experiments.served import Served
 
 CLASSES = ("with_mask", "mask (worn)")
 
@@ -115,6 +120,10 @@ def test_a_stage_in_a_temporary_workspace_records_in_the_users_checkout(files, t
     assert run.info.artifact_uri.startswith((checkout / "mlartifacts").as_uri())
     assert measurements.of(b"model") == {"seconds": 3.5}
     assert measurements.of(b"another") == {}
+    with (checkout / "measurements.csv").open("a") as file:
+        file.write(hashlib.sha256(b"model").hexdigest() + ",sec")  # a full disk
+    measurements.note(b"model", seconds=4.5)
+    assert set(measurements.of(b"model")) <= {"seconds"}
     assert not list(workspace.iterdir())
 
 
@@ -213,3 +222,32 @@ def test_the_page_of_the_runs_shows_the_dataset_changed_parameters_and_headlines
             assert run.info.run_id in pages["compared"]
     assert state["selectedColumns"] == ["attributes.`Dataset`", "params.`lr`", "params.`head.units`",
                                         "metrics.`accuracy`"]  # fmt: skip
+
+
+def test_the_scores_are_of_the_dataset_that_was_tested_on(files):
+    table = read_csv(files["manifest"])
+    extra = table.assign(dataset="extra", split="train")
+    pd.concat([extra, table]).to_csv(files["manifest"], index=False)
+    assert [context for _, context in tracking.datasets(files["manifest"])][:1] == ["training"]
+    assert tracking.datasets(files["manifest"])[0][0].name == "photos"
+
+
+def test_a_baseline_that_cannot_be_read_is_none(files, monkeypatch):
+    Path("params.yaml").write_text("classes: {0: [a]}\nlr: 0.1\n")
+    for before in ("classes: {0: [a]}\nlr: 0.2\n", "lr: [", "- 1\n", None):
+        monkeypatch.setattr(tracking, "baseline", lambda file, before=before: before)
+        text = tracking.description(Path("params.yaml"), "Reached.", "card.md")
+        assert ("- `lr`: 0.2 → 0.1" in text) == (before == "classes: {0: [a]}\nlr: 0.2\n")
+        assert "the artifact `card.md`" in text
+
+
+def test_the_served_model_answers_many_requests_at_once(exported):
+    served = Served()
+    served.load_context(SimpleNamespace(artifacts={"tflite": str(exported)}))
+    shape = served.network.get_input_details()[0]["shape"]
+    photos = np.random.default_rng(0).integers(0, 256, (24, *shape), np.uint8)
+    alone = [served.predict(None, photo) for photo in photos]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda photo: served.predict(None, photo), photos))
+    for one, other in zip(alone, together, strict=True):
+        pd.testing.assert_frame_equal(one, other)

@@ -22,10 +22,12 @@ def aliases_of(classes: dict[str, list[str]]) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If a name means two classes.
+        If a name means two classes, or a class has none that can be seen, on one line.
     """
     aliases: dict[str, str] = {}
     for label, names in classes.items():
+        if not label.strip() or not label.isprintable():
+            raise ValueError(f"classes: {label!r} is no name; give one that can be seen, on one line")
         for name in (label, *names):
             if aliases.setdefault(simple(name), label) != label:
                 raise ValueError(
@@ -48,9 +50,6 @@ class Survey(Section):
     def classified(self) -> "Survey":
         if len(self.classes) < 2:
             raise ValueError("classes names fewer than two classes")
-        for label in self.classes:
-            if not label.strip() or not label.isprintable():
-                raise ValueError(f"classes: {label!r} is no name; give one that can be seen, on one line")
         aliases_of(self.classes)
         return self
 

@@ -22,6 +22,9 @@ def decide(probabilities: np.ndarray, classes: list[str], label: str, threshold:
     return np.where(probabilities[:, index] >= threshold, index, others)
 
 
+ROUNDING = 1e-9  # 0.55 * 100 is a little more than 55
+
+
 def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:
     """The largest threshold of `DECIMALS` decimals with at least this recall.
 
@@ -35,7 +38,7 @@ def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) 
         The fraction of positives at or above the threshold, 0 < recall <= 1.
     """
     positives = np.sort(probabilities[labels])[::-1]
-    return floor(positives[int(np.ceil(recall * len(positives))) - 1])
+    return floor(positives[int(np.ceil(recall * len(positives) - ROUNDING)) - 1])
 
 
 def floor(score: float) -> float:

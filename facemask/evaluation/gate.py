@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.files import DECIMALS, read_csv
 from facemask.evaluation.metrics import INTERVAL
 
 GATED = ("accuracy", "balanced_accuracy")
@@ -28,7 +28,7 @@ def check_export(variants: pd.DataFrame, metric: str, allowed: float) -> None:
         Naming the variants and their losses.
     """
     drop = f"{metric.lower()}_drop"
-    lost = variants[variants[drop] > allowed]
+    lost = variants[variants[drop].round(DECIMALS) > allowed]  # 0.98 - 0.96 > 0.02
     if len(lost):
         losses = ", ".join(f"{row['variant']} loses {row[drop]:.4f}" for row in lost.to_dict("records"))
         raise UserError(f"{losses} of test {metric}; export.max_{drop} allows {allowed:g}")
@@ -43,28 +43,34 @@ class Evaluated(NamedTuple):
         The hash of the manifest.
     photos : int
         In the test split.
+    balanced : int
+        What it would have if all its classes were as small as the smallest.
     scores : DataFrame
         Columns value and low, the lower end of the interval, by score.
     """
 
     split: str
     photos: int
+    balanced: int
     scores: pd.DataFrame
 
 
 def evaluated(split: str, scores: str, report: str) -> Evaluated:
     """The scores on the test split, from the CSV of `metrics.scores_table` and `metrics.class_table`."""
     scores_table, classes = (read_csv(io.StringIO(text)).query("test_set == 'test'") for text in (scores, report))
-    return Evaluated(split, int(classes.photos.sum()), scores_table.set_index("score"))
+    photos = classes.photos.to_numpy(int)
+    return Evaluated(split, int(photos.sum()), len(photos) * int(photos.min()), scores_table.set_index("score"))
 
 
 def least(before: Evaluated, score: str) -> float:
     """The lower end of a score's interval.
 
     Without errors a bootstrap interval has no width; then the rule of three applies, 1 - 3 / n (J. Hanley,
-    A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983).
+    A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983). Of balanced accuracy every class is
+    as large a part as the smallest.
     """
-    return min(float(before.scores.low[score]), 1 - 3 / before.photos)
+    photos = before.balanced if score == "balanced_accuracy" else before.photos
+    return min(float(before.scores.low[score]), 1 - 3 / photos)
 
 
 def worse(now: Evaluated, before: Evaluated) -> list[str]:

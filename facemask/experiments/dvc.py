@@ -30,7 +30,7 @@ def git(*args: str) -> str:
 
 
 def commit_of(revision: str) -> str:
-    """The commit of a branch, a tag, a hash or the name of a DVC experiment.
+    """The commit of a DVC experiment, one on this commit first, or of a branch, a tag or a hash.
 
     Raises
     ------
@@ -38,11 +38,13 @@ def commit_of(revision: str) -> str:
         If there is none.
     """
     from dvc.repo import Repo
+    from dvc.repo.experiments.utils import resolve_name
     from dvc.scm import RevError, resolve_rev
 
     try:
         with Repo() as repo:
-            return resolve_rev(repo.scm, revision)
+            experiment = resolve_name(repo.scm, revision).get(revision)
+            return repo.scm.get_ref(str(experiment)) if experiment else resolve_rev(repo.scm, revision)
     except RevError:
         raise UserError(f"there is no experiment or revision {revision}; dvc exp list shows the experiments") from None
 

@@ -23,15 +23,18 @@ INTERVAL = 1.0  # seconds
 
 
 def follow(history: Path) -> Iterator[tuple[pd.DataFrame, bool]]:
-    """The new epochs of a training whenever there are some, and whether it is another training than before."""
-    seen = pd.DataFrame()
+    """The new epochs of a training whenever there are some, and whether it is another training than before.
+
+    One that has ended is not followed; of one that is under way, the first are all its epochs.
+    """
+    seen, first = read_csv(history) if history.is_file() else pd.DataFrame(), True
     while True:
         with contextlib.suppress(FileNotFoundError):  # DVC removes it before a training
             table = read_csv(history)
-            another = not table.head(len(seen)).equals(seen)
-            if another or len(table) > len(seen):
+            if not table.equals(seen):
+                another = first or not table.head(len(seen)).equals(seen)
                 yield table if another else table.iloc[len(seen) :], another
-            seen = table
+                seen, first = table, False
         time.sleep(INTERVAL)
 
 

@@ -7,6 +7,7 @@ import hashlib
 from facemask.core.repository import root
 
 FILE = "measurements.csv"
+ROW = "sha256", "name", "value"
 
 
 def note(content: bytes, **values: float) -> None:
@@ -22,6 +23,7 @@ def of(content: bytes) -> dict[str, float]:
     digest = hashlib.sha256(content).hexdigest()
     try:
         with (root() / FILE).open(encoding="utf-8", newline="") as file:
-            return {row[1]: float(row[2]) for row in csv.reader(file) if row[:1] == [digest]}
-    except FileNotFoundError:
+            rows = [row for row in csv.reader(file) if len(row) == len(ROW) and row[0] == digest]
+            return {name: float(value) for _, name, value in rows}
+    except (FileNotFoundError, ValueError):  # the second of a line that a full disk cut off
         return {}

@@ -115,7 +115,7 @@ def main(revision: str, instead_of: str = "", version: str = "") -> None:
     lock, settings = at(commit, "dvc.lock"), yaml.safe_load(at(commit, "params.yaml"))
     check_whole(lock, RECORD)
     variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
-    gate.check_export(variants, "accuracy", settings["export"]["max_accuracy_drop"])
+    gate.check_export(variants, "accuracy", float(settings["export"]["max_accuracy_drop"]))
     now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES), at(commit, REPORT))
     with store() as experiment:
         run, client = tracking.run_of(output(lock, RECORD), experiment), MlflowClient()

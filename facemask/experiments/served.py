@@ -1,6 +1,7 @@
 """The exported model as MLflow serves it, with only LiteRT and NumPy. MLflow stores this file with the model."""
 
 import json
+import threading
 from pathlib import Path
 
 import mlflow
@@ -18,12 +19,14 @@ class Served(mlflow.pyfunc.PythonModel):
         self.rule = json.loads((folder / "decision.json").read_text(encoding="utf-8"))
         self.network = Interpreter(str(folder / "float32.tflite"), num_threads=1)
         self.network.allocate_tensors()
+        self.lock = threading.Lock()  # MLflow answers each request in a thread of its own
 
     def probabilities(self, photo: np.ndarray) -> np.ndarray:
         """The probability of each class, for one photo."""
-        self.network.set_tensor(self.network.get_input_details()[0]["index"], photo[None])
-        self.network.invoke()
-        return self.network.get_tensor(self.network.get_output_details()[0]["index"])[0]
+        with self.lock:
+            self.network.set_tensor(self.network.get_input_details()[0]["index"], photo[None])
+            self.network.invoke()
+            return self.network.get_tensor(self.network.get_output_details()[0]["index"])[0]
 
     def label(self, probabilities: np.ndarray) -> str:
         """The label, by the rule of `facemask.evaluation.decision.decide`."""

@@ -149,7 +149,8 @@ def report(study: dict[str, list[str]], table: pd.DataFrame, failures: dict[str,
     if len(table):
         best, why = choose(table)
         lines += [
-            f"**{best}** is the best: {why}.",
+            f"**{best}** is the best: {why}. So the test split took part in the choice, and the best accuracy is a "
+            "little optimistic; external test sets took none.",
             "",
             f"![Accuracy over size]({picture})",
             "",

@@ -36,7 +36,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     taken: set[str] = set()
     for key, value in tree.items():
-        name = re.sub(r"[^\w.: -]", "_", key)
+        name = re.sub(r"[^\w.: -]", "_", str(key))
         while name in taken:
             name += "_"
         taken.add(name)
@@ -63,29 +63,38 @@ def baseline(file: Path) -> str | None:
         return None
 
 
-def description(parameters: Path, reached: str) -> str:
-    """The description of a run in Markdown: what it reached, and what it changed against the baseline."""
-    texts = parameters.read_text(encoding="utf-8"), baseline(parameters)
-    now, before = (flatten(yaml.safe_load(text or "{}")) for text in texts)
+def parsed(text: str | None) -> dict[str, Any]:
+    """The values of a params file by dotted name; none if it is not one."""
+    try:
+        tree = yaml.safe_load(text or "")
+    except yaml.YAMLError:
+        return {}
+    return flatten(tree) if isinstance(tree, Mapping) else {}
+
+
+def description(parameters: Path, reached: str, card: str) -> str:
+    """The description of a run in Markdown: what it reached, what it changed against the baseline, and its card."""
+    now, before = parsed(parameters.read_text(encoding="utf-8")), parsed(baseline(parameters))
     changes = [
         f"- `{key}`: {before.get(key, 'not there')} → {now.get(key, 'not there')}"
         for key in {**before, **now}
         if before and before.get(key) != now.get(key)
     ]
     changed = "Changed against the baseline:\n\n" + "\n".join(changes) if changes else "The baseline's parameters."
-    return f"{reached} {changed}\n\nThe model card is the artifact `model_card.md`.\n"
+    return f"{reached} {changed}\n\nThe model card is the artifact `{card}`.\n"
 
 
 def datasets(manifest: Path) -> "list[tuple[Dataset, str]]":
-    """The datasets of a manifest with their context (training or test), training first."""
+    """The datasets of a manifest with their context (training or test), that of the test split first."""
     import mlflow
 
     table, found = read_csv(manifest), []
     for name, rows in table.groupby("dataset"):
         digest = hashlib.md5(rows.to_csv(index=False).encode(), usedforsecurity=False).hexdigest()[:8]
         dataset = mlflow.data.from_pandas(rows, str(manifest), targets="label", name=str(name), digest=digest)
-        found.append((dataset, "training" if "train" in set(rows.split) else "test"))
-    return sorted(found, key=lambda pair: pair[1] != "training")
+        splits = set(rows.split)
+        found.append(("test" not in splits, (dataset, "training" if "train" in splits else "test")))
+    return [pair for _, pair in sorted(found, key=lambda one: one[0])]
 
 
 def register(tflite: Path, size: int) -> str:

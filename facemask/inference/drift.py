@@ -13,6 +13,7 @@ from facemask.data.quality import REMEMBERED
 REFERENCE = "reference.csv"
 NUMBERS, LABEL = REMEMBERED[:-1], REMEMBERED[-1]
 BINS = 10
+INT8_STEPS = 256  # of a probability
 LEAST_FACES = 30
 
 
@@ -51,7 +52,10 @@ def read_faces(file: Path | zipfile.Path) -> dict[str, np.ndarray]:
     except UnicodeDecodeError:
         raise UserError(f"{file} is not text") from None
     lines = text[: text.rfind("\n") + 1].splitlines()
-    table = list(csv.reader(lines))
+    try:
+        table = list(csv.reader(lines))
+    except csv.Error as error:
+        raise UserError(f"{file} is no table of faces: {error}") from None
     head, rows = (table[0], table[1:]) if table else ([], [])
     if missing := [name for name in REMEMBERED if name not in head]:
         raise UserError(f"{file} has no column {missing[0]}; `facemask predict --log {file}` and others write one")
@@ -99,11 +103,17 @@ def by_label(reference: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.nda
     return tuple((one[:, None] == labels).sum(axis=0) for one in (reference, log))
 
 
+def coarse(faces: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Faces with confidences in the steps of an int8 model: the reference is of float32, which is finer."""
+    steps = np.round(faces["confidence"] * INT8_STEPS).clip(max=INT8_STEPS - 1)
+    return faces | {"confidence": steps / INT8_STEPS}
+
+
 def compare(reference: dict[str, np.ndarray], log: dict[str, np.ndarray]) -> list[Comparison]:
     """Compare a log with the reference, by every attribute."""
     from scipy.stats import ks_2samp
 
-    found = []
+    reference, log, found = coarse(reference), coarse(log), []
     for name in NUMBERS:
         tested = ks_2samp(reference[name], log[name])
         medians = float(np.median(reference[name])), float(np.median(log[name]))
@@ -117,7 +127,7 @@ def draw(reference: dict[str, np.ndarray], log: dict[str, np.ndarray], title: st
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 3), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left")
+    figure.suptitle(title, x=0.01, ha="left", parse_math=False)
     panels = figure.subplots(1, len(REMEMBERED))
     colours = ("#8a8a8a", "#d1743c")
     for name, axes in zip(NUMBERS, panels, strict=False):
@@ -130,7 +140,7 @@ def draw(reference: dict[str, np.ndarray], log: dict[str, np.ndarray], title: st
     for offset, one, colour in zip((-0.2, 0.2), (reference, log), colours, strict=True):
         fractions = (one[LABEL][:, None] == names).mean(axis=0)
         panels[-1].barh(np.arange(len(names)) + offset, fractions, 0.4, color=colour, alpha=0.8)
-    panels[-1].set_yticks(np.arange(len(names)), names)
+    panels[-1].set_yticks(np.arange(len(names)), names, parse_math=False)
     panels[-1].set_title(LABEL, loc="left", fontsize=10)
     panels[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, format="png")

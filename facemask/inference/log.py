@@ -28,7 +28,7 @@ class Log:
 
     def __init__(self, file: Path):
         self._lock = threading.Lock()
-        self._file = file.open("a+", encoding="utf-8", newline="")
+        self._file = file.open("a+", encoding="utf-8", errors="replace", newline="")
         self._file.seek(0)
         head = self._file.readline()
         if not head:

@@ -90,13 +90,15 @@ def own_page(request: Request, origin: Annotated[str | None, Header(include_in_s
         raise HTTPException(403, f"requests from pages of {origin} are not answered")
 
 
-def application(recognize: Recognizer, workers: int, card: AnyPath | None) -> FastAPI:
-    """The page and its API. At most as many photos as workers are decoded at a time; others wait."""
+def application(recognize: Recognizer, workers: int, card: AnyPath | None, host: str = "127.0.0.1") -> FastAPI:
+    """The page and its API, for browsers on this machine and those that name the host it listens on. At most as many
+    photos as workers are decoded at a time; others wait.
+    """
     app = FastAPI(
         title="facemask", summary="Faces in a photo, and how they wear a mask.", docs_url=None, redoc_url=None,
         max_body_size=MAX_UPLOAD,
     )  # fmt: skip
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*HOSTS, host])
     pool, places = ThreadPoolExecutor(workers), asyncio.Semaphore(MAX_PHOTOS)
     classifier = recognize.classifier
 

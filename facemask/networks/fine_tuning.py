@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     import keras
 
 
+def give_weights(model: "keras.Model", weights: "list[np.ndarray]") -> None:
+    """Set a model's weights, also where a layer computes with another form of them, as those of an EfficientNet do.
+
+    Raises
+    ------
+    ValueError
+        If they are not of such a model.
+    """
+    import keras
+
+    model.set_weights(weights)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
 def load(file: Path) -> "keras.Model":
     """Load a `.keras` file in safe mode: it may be untrusted, so code in it is refused, not run.
 

@@ -99,7 +99,9 @@ def schedule(training: Training, steps: int) -> "tuple[float | keras.optimizers.
     if training.lr_schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(training.lr, steps * training.epochs), []
     if training.lr_schedule == "plateau":
-        return training.lr, [keras.callbacks.ReduceLROnPlateau(factor=PLATEAU, patience=training.plateau_patience)]
+        return training.lr, [
+            keras.callbacks.ReduceLROnPlateau(factor=PLATEAU, patience=training.plateau_patience, min_delta=0)
+        ]
     return training.lr, []
 
 

@@ -40,6 +40,20 @@ class Settings(Section):
     evaluation: Evaluation
 
 
+def check_merge(merge: dict[str, str], classes: list[str]) -> None:
+    """Refuse to merge what are no classes, or a class with which another is merged.
+
+    Raises
+    ------
+    ValueError
+        Naming the class.
+    """
+    if unknown := {*merge, *merge.values()} - {*classes}:
+        raise ValueError(f"evaluation.merge: {min(unknown)} is none of the classes ({', '.join(classes)})")
+    if twice := {*merge} & {*merge.values()}:
+        raise ValueError(f"evaluation.merge: {min(twice)} counts as another class, and another as it; let each do one")
+
+
 def judged(truth: pd.DataFrame, found: pd.DataFrame, classes: list[str], threshold: float) -> pd.DataFrame:
     """The boxes that are shown, by falling score, with the label of the face each is of (empty: of none)."""
     sure = detection.called(found, classes)
@@ -101,8 +115,10 @@ def main(
     settings = params.load(Settings, parameters)
     classes, least = shards.read_labels(labels), json.loads(threshold.read_text())["score"]
     merge = settings.evaluation.merge
-    if unknown := {*merge, *merge.values()} - {*classes}:
-        raise UserError(f"evaluation.merge: {min(unknown)} is none of {', '.join(classes)}")
+    try:
+        check_merge(merge, classes)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     model, curves, count = trained.read_bytes(), None, 0
     results: dict[str, list[pd.DataFrame]] = {"scores": [], "report": [], "shown": []}
     with replacing(pictures) as partial:

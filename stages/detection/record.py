@@ -61,7 +61,7 @@ def main(
     tracking.record(
         row | {"metrics": row["metrics"] | times(model, tflite)},
         hashlib.md5(record.read_bytes(), usedforsecurity=False).hexdigest(),  # as DVC hashes it
-        tracking.description(parameters, f"Test mAP50 **{value:.4f}** ({low:.4f} to {high:.4f})."),
+        tracking.description(parameters, f"Test mAP50 **{value:.4f}** ({low:.4f} to {high:.4f}).", card.name),
         manifest,
         read_csv(history),
         boxes[["member", "predicted", *(name for name in boxes if name not in ("member", "predicted"))]],

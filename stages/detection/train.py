@@ -6,6 +6,7 @@ read.
 """
 
 import functools
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from facemask.core import cli, parallel, params
+from facemask.core import cli, parallel, params, parts
 from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
 from facemask.core.machine import kind
 from facemask.core.params import Count, Float, Section, Seed, Side
@@ -134,6 +135,8 @@ def main(
     def score(network: "keras.Model") -> dict[str, float]:
         return {"map50": map50(truth, found(network), classes, len(held_out))}
 
+    weights = params.weights_file(settings.weights)
+    version = parts.code([sys.modules[__name__]], ["keras", "tensorflow"])
     start = time.perf_counter()
     rows = fit(
         detector,
@@ -142,7 +145,7 @@ def main(
         score,
         settings.training,
         checkpoint=model.with_name("training.partial"),
-        key=key_of(settings.model_dump_json(), *sorted(pixels.iterdir())),
+        key=key_of(settings.model_dump_json(), version, *([weights] if weights else []), *sorted(pixels.iterdir())),
         report=lambda rows: write_csv(history, epochs(rows)),
     )
     seconds = time.perf_counter() - start

@@ -66,7 +66,7 @@ def is_there(dataset: Dataset, folder: Path, name: str) -> bool:
             listing, *_ = listed(archive)
     except (OSError, ValueError, KeyError, UserError):
         return False
-    return listing == (folder / f"{name}.csv").read_text() and hashed(listing) == known["sha256"]
+    return listing.encode() == (folder / f"{name}.csv").read_bytes() and hashed(listing) == known["sha256"]
 
 
 def hashed(listing: str) -> str:

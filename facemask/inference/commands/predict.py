@@ -115,7 +115,7 @@ def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
             yield Photo(f"{name}/{member}", PurePosixPath(member), functools.partial(read_member, path, member))
     elif path.exists():
         yield of_file(path, PurePosixPath(path.name))
-    elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (the pattern may be absolute)
+    elif found := sorted({*glob.glob(name, recursive=True)} - {name}):  # noqa: PTH207 (the pattern may be absolute)
         for match in found:
             yield from photos_of(match, output)
     else:

@@ -12,6 +12,7 @@ exit status:
 
 import argparse
 import contextlib
+import ipaddress
 import socket
 import sys
 import threading
@@ -59,10 +60,11 @@ def main(args: argparse.Namespace) -> int:
     own = CARD if folder == DEFAULT_FOLDER else folder / CARD.name
     card = args.card or (own if own.is_file() else None)
     config = uvicorn.Config(
-        application(recognize, workers, card), http=Connection, ws="none", log_level="error",
+        application(recognize, workers, card, args.host), http=Connection, ws="none", log_level="error",
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    host, port = listener.getsockname()[:2]
+    address = f"http://{'127.0.0.1' if ipaddress.ip_address(host).is_unspecified else host}:{port}/"
     print(f"facemask serve: {address} (Ctrl-C stops it)", file=sys.stderr, flush=True)
     if not args.no_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()

@@ -1,6 +1,5 @@
 """YuNet by OpenCV (W. Wu et al., "YuNet: a tiny millisecond-level face detector", 2023)."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,7 +41,10 @@ class YuNet:
             raise WeightsError(f"there is no file {file}")
         with silenced():
             try:
-                self._network = cv2.FaceDetectorYN.create(os.fsencode(file), "", (sizes[0], sizes[0]), MIN_SCORE)
+                # From memory, since of a file OpenCV chooses the parser by its name, and some end the process.
+                content = np.fromfile(file, np.uint8)
+                self._network = cv2.FaceDetectorYN.create("onnx", content, np.empty(0, np.uint8), (32, 32), MIN_SCORE)
+                self._network.detect(np.zeros((32, 32, 3), np.uint8))
             except cv2.error:
                 raise WeightsError(f"{file} is not YuNet as an ONNX file; its address is {ADDRESS}") from None
 

@@ -63,8 +63,8 @@ def build(
     model : str
         yolov4, yolov4_tiny, yolov5s, or a trunk: any network of keras.applications that has maps of strides 8, 16, 32.
     alpha, weights : float, str
-        As of a classifier's backbone; a YOLO has one width and no weights of others. Or weights is the `.keras` file of
-        a trained detector of the same network and classes, for photos of any size.
+        As of a classifier's backbone; a YOLO has one width and no weights of others. Behind a trunk weights may be the
+        `.keras` file of a trained detector of the same network and classes, for photos of any size.
     train_from : str
         Of a trunk: `input` trains all of it, `head` nothing, a layer's name what lies from there on.
     neck : int
@@ -84,11 +84,8 @@ def build(
     trained = weights_file(weights) if weights.endswith(SUFFIX) else None
     of_trunk = "none" if trained else weights
     if model in yolo.NETWORKS:
-        if of_trunk != "none" or alpha != 1 or train_from != "input":
-            raise UserError(
-                f"model: {model} begins untrained; set alpha: 1.0, train_from: input, and weights: none or a trained "
-                f"detector's file, {SUFFIX}"
-            )
+        if weights != "none" or alpha != 1 or train_from != "input":  # its anchors are not among its weights
+            raise UserError(f"model: {model} begins untrained; set alpha: 1.0, train_from: input, and weights: none")
         if anchors is None:
             raise ValueError(f"{model} needs anchors")
         detector = Detector(*yolo.build(model, image_size, classes, anchors))
@@ -115,7 +112,7 @@ def take_weights(network: "keras.Model", file: Path) -> None:
     """
     trained = fine_tuning.load(file)
     try:
-        network.set_weights(trained.get_weights())
+        fine_tuning.give_weights(network, trained.get_weights())
     except ValueError as error:
         raise UserError(f"weights: {file} is not a trained {network.name} with these parameters: {error}") from None
 

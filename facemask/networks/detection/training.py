@@ -13,6 +13,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import remove, replacing
 from facemask.core.params import Count, Extent, Float, Section
 from facemask.networks.detection import Detector, decoded, loss
+from facemask.networks.fine_tuning import give_weights
 
 if TYPE_CHECKING:
     import keras
@@ -66,7 +67,7 @@ class State:
         network = detector.network
         self.network = network
         self.average = keras.models.clone_model(network)
-        self.average.set_weights(network.get_weights())
+        give_weights(self.average, network.get_weights())
         self.optimizer = optimizer_for(training, steps)
         self.optimizer.build(network.trainable_variables)
         self.history: list[dict[str, float]] = []
@@ -98,8 +99,8 @@ class State:
         )
 
     def arrays(self) -> list[Any]:
-        """Every variable, in an order that does not change."""
-        return [*self.network.weights, *self.average.weights, *self.optimizer.variables]
+        """Every variable, in an order that does not change; also the states of random layers, which are no weights."""
+        return [*self.network.variables, *self.average.variables, *self.optimizer.variables]
 
     def save(self, file: Path, key: str) -> None:
         """Write everything; key identifies the training."""
@@ -120,12 +121,17 @@ class State:
                 if str(saved["key"]) != key:
                     return
                 names = saved["names"].tolist()
-                self.history = [dict(zip(names, row, strict=True)) for row in saved["history"].tolist()]
-                for number, one in enumerate(self.arrays()):
-                    one.assign(saved[f"variable{number}"])
-                self.best = [saved[f"best{number}"] for number in range(len(self.best))]
+                history = [dict(zip(names, row, strict=True)) for row in saved["history"].tolist()]
+                variables = [saved[f"variable{number}"] for number in range(len(self.arrays()))]
+                best = [saved[f"best{number}"] for number in range(len(self.best))]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return
+        own = self.arrays()
+        if [one.shape for one in variables] != [tuple(one.shape) for one in own]:
+            return
+        for one, value in zip(own, variables, strict=True):
+            one.assign(value)
+        self.history, self.best = history, best
 
 
 def key_of(*parts: Any) -> str:
@@ -191,7 +197,7 @@ def fit(
         print(", ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items()), flush=True)
         if report:
             report(state.history)
-    detector.network.set_weights(state.best)
+    give_weights(detector.network, state.best)
     remove(checkpoint)
     return state.history
 

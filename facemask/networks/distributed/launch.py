@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
-from facemask.core import arrays
+from facemask.core import arrays, parts
 from facemask.core.errors import UserError
 from facemask.core.files import remove, save_model, write_text
 from facemask.core.params import Count, Section
+from facemask.networks import fine_tuning
 from facemask.networks.distributed import worker
 from facemask.networks.training import COLUMNS, Photos, Report, Training, class_weights
 
@@ -91,7 +92,7 @@ def fit(
         train=train[1], train_weights=of_train, validation=validation[1], validation_weights=of_validation,
     )  # fmt: skip
     chosen = training.model_dump(include=set(Training.model_fields))
-    key = hashlib.sha256(json.dumps([chosen, replicas]).encode())
+    key = hashlib.sha256(json.dumps([chosen, replicas, parts.code([worker], ["jax", "keras"])]).encode())
     key.update((folder / worker.MODEL).read_bytes())
     for array in (*train, *validation):
         for start in range(0, len(array), ROWS):
@@ -100,7 +101,7 @@ def fit(
     write_text(folder / worker.JOB, json.dumps({"training": chosen, "inputs": inputs, "key": key.hexdigest()}))
     run(folder, environments, report)
     with np.load(folder / worker.TRAINED) as trained:
-        model.set_weights([trained[f"weight{number}"] for number in range(len(model.weights))])
+        fine_tuning.give_weights(model, [trained[f"weight{number}"] for number in range(len(model.weights))])
         history = table(trained["history"])
     remove(folder)
     return history
