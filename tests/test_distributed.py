@@ -215,7 +215,7 @@ def test_a_checkpoint_of_another_training_is_not_read(by_two, tmp_path, capfd):
 
 def test_without_jax_it_is_one_line_that_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
-    with pytest.raises(UserError, match=r"^training.engine: jax is not installed; pip install 'facemask\[jax\]'$"):
+    with pytest.raises(UserError, match=r"^training.engine: jax is not installed; pip install '\.\[jax\]'$"):
         train(tmp_path, 1)
 
 

@@ -112,16 +112,3 @@ def test_an_epoch_is_seen_as_soon_as_it_has_ended(training):
     assert said.startswith("following metrics/history.csv; Ctrl-C ends it")
     assert live_run(training).info.status == "FINISHED"
     assert live_run(training).data.params["lr"] == "1e-09"
-
-
-def test_only_new_epochs_are_logged_and_another_training_is_told_apart(tmp_path):
-    file, losses = tmp_path / "history.csv", pd.DataFrame({"epoch": [1, 2, 3], "loss": [0.9, 0.5, 0.4]})
-    followed = follow(file)
-    write_csv(file, losses.head(1))
-    assert next(followed)[1]
-    write_csv(file, losses)
-    epochs, another = next(followed)
-    assert (list(epochs.epoch), another) == ([2, 3], False)
-    write_csv(file, losses.assign(loss=0.7).head(2))
-    epochs, another = next(followed)
-    assert (list(epochs.loss), another) == ([0.7, 0.7], True)

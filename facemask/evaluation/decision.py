@@ -1,6 +1,8 @@
 """The decision rule, from probabilities to a class: threshold and temperature."""
 
+import math
 from decimal import ROUND_FLOOR, Decimal
+from fractions import Fraction
 
 import numpy as np
 
@@ -22,9 +24,6 @@ def decide(probabilities: np.ndarray, classes: list[str], label: str, threshold:
     return np.where(probabilities[:, index] >= threshold, index, others)
 
 
-ROUNDING = 1e-9  # 0.55 * 100 is a little more than 55
-
-
 def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:
     """The largest threshold of `DECIMALS` decimals with at least this recall.
 
@@ -38,7 +37,8 @@ def threshold_for(labels: np.ndarray, probabilities: np.ndarray, recall: float) 
         The fraction of positives at or above the threshold, 0 < recall <= 1.
     """
     positives = np.sort(probabilities[labels])[::-1]
-    return floor(positives[int(np.ceil(recall * len(positives) - ROUNDING)) - 1])
+    needed = math.ceil(Fraction(repr(float(recall))) * len(positives))  # 0.55 * 100 is more than 55
+    return floor(positives[needed - 1])
 
 
 def floor(score: float) -> float:
