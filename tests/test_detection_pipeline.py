@@ -32,7 +32,15 @@ TINY = {
     "datasets": {"scenes": {"use": "split", "source": "synthetic_scenes", "images": 30, "size": 96}},
     "split": {"train": 0.4, "validation": 0.3, "test": 0.3},
     "image_size": 64,
-    "training": {"lr": 0.001, "warm_up": 1.0, "weight_decay": 0.01, "epochs": 2, "patience": 2, "batch_size": 4},
+    "training": {
+        "lr": 0.001,
+        "trunk_lr": 1.0,
+        "warm_up": 1.0,
+        "weight_decay": 0.01,
+        "epochs": 2,
+        "patience": 2,
+        "batch_size": 4,
+    },
     "export": {"calibration_scenes": 4, "max_map50_drop": 0.9},
 }
 
