@@ -59,12 +59,13 @@ def main(args: argparse.Namespace) -> int:
     folder = recognize.classifier.folder
     own = CARD if folder == DEFAULT_FOLDER else folder / CARD.name
     card = args.card or (own if own.is_file() else None)
+    bound, port = listener.getsockname()[:2]
+    host = "127.0.0.1" if ipaddress.ip_address(bound).is_unspecified else bound
     config = uvicorn.Config(
-        application(recognize, workers, card, args.host), http=Connection, ws="none", log_level="error",
+        application(recognize, workers, card, host), http=Connection, ws="none", log_level="error",
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
-    host, port = listener.getsockname()[:2]
-    address = f"http://{'127.0.0.1' if ipaddress.ip_address(host).is_unspecified else host}:{port}/"
+    address = f"http://{host}:{port}/"
     print(f"facemask serve: {address} (Ctrl-C stops it)", file=sys.stderr, flush=True)
     if not args.no_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
