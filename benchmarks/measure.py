@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
 INTERVAL = 0.1  # seconds
+Result = TypeVar("Result")
 
 
 class Cost(NamedTuple):
@@ -30,6 +32,25 @@ def memory(process: psutil.Process) -> float:
             status = Path("/proc", str(one.pid), "status").read_text()
             total += sum(int(size) for size in re.findall(r"Rss(?:Anon|Shmem):\s+(\d+) kB", status))
     return total / 1024
+
+
+def called(function: Callable[..., Result], *arguments: Any) -> tuple[Result, Cost]:
+    """Call a function; return its result and its cost, with the memory of the whole process."""
+    process, done, peak = psutil.Process(), threading.Event(), [memory(psutil.Process())]
+
+    def watch() -> None:
+        while not done.wait(INTERVAL):
+            peak.append(max(peak.pop(), memory(process)))
+
+    watcher = threading.Thread(target=watch)
+    start = time.perf_counter()
+    watcher.start()
+    try:
+        result = function(*arguments)
+    finally:
+        done.set()
+        watcher.join()
+    return result, Cost(time.perf_counter() - start, peak[0])
 
 
 def run(command: list[str], folder: Path) -> tuple[Cost, dict[str, Cost], str]:

@@ -114,13 +114,13 @@ def main(
     todo = [reading(one) for one in zips(raw)]
     parts.keep(examined, parts.make(examined, record, todo, examine_zip, "read"))
     table, found, refusals = examination.collected(examined, [part.task.name for part in todo])
-    table, dropped = correct(table.assign(features=found), decisions, corrections)
+    table, dropped = correct(table.assign(number=range(len(table))), decisions, corrections)
     if len(dropped):
         refused = dropped[["dataset", "member"]].assign(kind="dropped", reason=f"by {corrections}")
         refusals = pd.concat([refusals, refused[REJECT]], ignore_index=True)
     check(len(table.drop_duplicates(["dataset", "member"])), refusals, survey.max_rejected)
     table = table.sort_values(["sha256", *Box._fields, "dataset", "member"])
-    found = list(table.pop("features"))
+    found = found.at(table.pop("number").to_numpy())
     ordered = table.reset_index(drop=True)
     with by_dataset(raw) as archives:
         numbers, compared = search(ordered, found, reader(ordered, archives), survey.near_duplicates)

@@ -244,7 +244,8 @@ def test_a_collection_in_many_steps_has_the_same_candidates(monkeypatch, faces):
     ):
         monkeypatch.setattr(candidates, name, step)
     assert (candidates.find(found) == whole).all()
-    assert sum(1 for _ in candidates.tables(np.concatenate(found)["code"])) > 4
+    features = candidates.Features(np.concatenate(found), np.cumsum([len(photo) for photo in found]))
+    assert sum(1 for _ in candidates.ranges(features, 20)) > 4
     assert (nearest(found, 5, 3) == close).all()
 
 

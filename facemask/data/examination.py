@@ -114,11 +114,11 @@ def examine_zip(zipped: Zip, survey: Survey, folder: Path) -> dict[str, str]:
     return {name: digest(folder / name) for name in tables} | {f"{zipped.name}.npy": sha256}
 
 
-def collected(folder: Path, names: list[str]) -> tuple[pd.DataFrame, list[np.ndarray], pd.DataFrame]:
+def collected(folder: Path, names: list[str]) -> tuple[pd.DataFrame, features.Described, pd.DataFrame]:
     """What `examine_zip` wrote of several zips: faces, the features of each, and rejects."""
-    tables = [read_csv(folder / f"{name}.csv") for name in names]
-    found = []
-    for name, table in zip(names, tables, strict=True):
-        found += np.split(np.load(folder / f"{name}.npy"), np.cumsum(table.pop("features").to_numpy(int)))[:-1]
-    rejects = [read_csv(folder / f"{name}.rejects.csv") for name in names]
-    return pd.concat(tables, ignore_index=True), found, pd.concat(rejects, ignore_index=True)
+    table, rejects = (
+        pd.concat([read_csv(folder / f"{name}.{kind}") for name in names], ignore_index=True)
+        for kind in ("csv", "rejects.csv")
+    )
+    values = arrays.joined([str(folder / f"{name}.npy") for name in names])
+    return table, features.Described.one_by_one(values, table.pop("features")), rejects

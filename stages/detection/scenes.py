@@ -66,7 +66,8 @@ def check(scenes: int, rejects: pd.DataFrame, allowed: float) -> None:
     """
     lost = rejects[rejects.kind.isin(["unreadable", "unmarked"])]
     if scenes == 0 or len(lost) > allowed * (scenes + len(lost)):
-        first = "; ".join(f"{row.member}: {row.reason}" for row in lost.head(10).itertuples())
+        shown = lost if scenes else rejects
+        first = "; ".join(f"{row.member}: {row.reason}" for row in shown.head(10).itertuples())
         raise UserError(
             f"{scenes} scenes with PASCAL VOC annotations; {len(lost)} photos rejected, scenes.max_rejected allows "
             f"{allowed:.1%}; the first: {first or 'none'}"
@@ -84,7 +85,8 @@ def grouped(scenes: pd.DataFrame, archives: dict[str, Files], correlation: float
 
     # As photos that are one face each, which have no box.
     photos = ordered.drop(columns="features").assign(**to_columns(None)).reset_index(drop=True)
-    numbers, pairs = search(photos, list(ordered.features), read_grey, correlation)
+    described = features.Described.one_by_one(np.concatenate(list(ordered.features)), map(len, ordered.features))
+    numbers, pairs = search(photos, described, read_grey, correlation)
     return ordered.sha256.groupby(numbers).transform("min").str[:16].sort_index(), pairs
 
 

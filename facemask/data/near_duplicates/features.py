@@ -1,5 +1,8 @@
 """Local features: SIFT (Lowe, 2004), made binary by the signs of random projections (Charikar, 2002)."""
 
+from collections.abc import Iterable, Sequence
+from typing import overload
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -48,6 +51,43 @@ def extract(pixels: np.ndarray) -> np.ndarray:
         found["size"] = [point.size for point in points]
         found["angle"] = [point.angle for point in points]
     return found
+
+
+class Described(Sequence[np.ndarray]):
+    """The local features of photos; those that lie on disk are read when they are asked for.
+
+    Parameters
+    ----------
+    values : ndarray (n,), FEATURE
+        Of all photos, possibly memory-mapped.
+    starts, stops : ndarray (photos,), int
+        Where those of each photo lie.
+    """
+
+    def __init__(self, values: np.ndarray, starts: np.ndarray, stops: np.ndarray):
+        self.values, self.starts, self.stops = values, starts, stops
+
+    @classmethod
+    def one_by_one(cls, values: np.ndarray, counts: Iterable[int]) -> "Described":
+        """Photos whose features lie one after the other, so many of each."""
+        ends = np.cumsum([0, *counts])
+        return cls(values, ends[:-1], ends[1:])
+
+    def at(self, photos: np.ndarray) -> "Described":
+        """Some of the photos, by their numbers."""
+        return Described(self.values, self.starts[photos], self.stops[photos])
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, photo: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, photo: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, photo: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(photo, slice):
+            return [self[number] for number in range(*photo.indices(len(self)))]
+        return np.asarray(self.values[self.starts[photo] : self.stops[photo]])
 
 
 def centre(pixels: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from facemask.core import parallel
 from facemask.data.boxes import Box
 from facemask.data.near_duplicates import candidates, verification
-from facemask.data.near_duplicates.features import mirrored
+from facemask.data.near_duplicates.features import Described, mirrored
 from facemask.data.near_duplicates.verification import LOOSER, Limits
 
 PAIRS_A_TASK = 64
@@ -22,7 +22,7 @@ PAIR = ["step", "kind", "correlation", "left_dataset", "left_member", "right_dat
 
 
 def search(
-    faces: pd.DataFrame, features: list[np.ndarray], read_grey: Callable[[int], np.ndarray], correlation: float
+    faces: pd.DataFrame, features: Described, read_grey: Callable[[int], np.ndarray], correlation: float
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Find near-duplicates, and sample what the search may have left.
 
@@ -30,7 +30,7 @@ def search(
     ----------
     faces : DataFrame
         In an order that does not depend on their names; on it depends which pairs are looked at.
-    features : list of ndarray (n,), FEATURE
+    features : Described
         Of every face.
     read_grey : callable
         Takes the row of a face; returns its pixels as `features.grey` does.
@@ -55,7 +55,7 @@ def search(
     groups = connected(len(faces), np.concatenate(links))
     found, sample = [], []
     if correlation < 1:
-        known = [features[row] for row in first]
+        known = features.at(first)
 
         def verified(pairs: np.ndarray, limits: Limits, least: float, title: str) -> list[tuple[int, int, str, float]]:
             rows = np.stack([first[pairs[:, 0]], first[pairs[:, 1]], pairs[:, 2]], axis=1)
@@ -73,7 +73,7 @@ def search(
 
 
 def verify(
-    pairs: np.ndarray, features: list[np.ndarray], read_grey: Callable, limits: Limits, correlation: float
+    pairs: np.ndarray, features: Described, read_grey: Callable, limits: Limits, correlation: float
 ) -> list[tuple[int, int, str, float]]:
     """Compare candidates: left row, right row, kind or nothing, and correlation, 0 if they cannot be aligned."""
     compared = []
