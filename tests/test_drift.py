@@ -101,6 +101,8 @@ def test_a_log_goes_on_after_a_line_that_was_cut_off():
     assert len(read_faces(Path("log.csv"))["label"]) == 39
     Log(Path("log.csv"))([FACE])
     assert Path("log.csv").read_text().splitlines()[-1].endswith(",0.7500,with_mask")
+    assert set(read_faces(Path("log.csv"))["label"]) == {"with_mask"}
+    assert len(read_faces(Path("log.csv"))["label"]) == 40
 
 
 def test_another_file_is_not_appended_to(exported):
@@ -160,6 +162,15 @@ def test_numbers_of_one_distribution_have_an_index_of_about_chance():
     for one in compare(sample(), sample()):
         assert one.psi < 3 * one.chance + 0.01
         assert one.p is None or one.p > 0.001
+
+
+def test_a_change_from_one_value_is_seen_in_either_direction():
+    labels = np.array(["a"] * 100)
+    same = {name: np.full(100, 96.0) for name in COLUMNS[1:-1]} | {"label": labels}
+    for size in (50.0, 1200.0):
+        [size, *others] = compare(same, same | {"size": np.full(100, size)})
+        assert size.psi > 1
+        assert max(one.psi for one in others) == 0
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,23 @@ def test_a_folder_of_something_else_is_not_replaced(exported):
     assert done.stderr == "page: work is there and is no such page; name another folder, or delete it\n"
 
 
+@pytest.mark.slow
+def test_a_page_is_written_anew_and_what_its_host_keeps_beside_it_stays(exported):
+    for _ in range(2):
+        done = programs.run("facemask.inference.page", f"model={exported}", "page=page")
+        assert done.returncode == 0, done.stderr
+        Path("page/CNAME").write_text("masks.example")
+        Path("page/model.tflite").write_bytes(b"old")
+    done = programs.run("facemask.inference.page", f"model={exported}", "page=page")
+    assert done.returncode == 0, done.stderr
+    assert Path("page/CNAME").read_text() == "masks.example"
+    assert Path("page/model.tflite").read_bytes() == (exported / "int8.tflite").read_bytes()
+    assert sorted(path.name for path in Path("page").iterdir()) == [
+        "CNAME", "engine.js", "index.html", "litert", "model.json", "model.tflite",
+    ]  # fmt: skip
+    assert [path.name for path in Path().iterdir()] == ["page"]
+
+
 def test_without_npm_there_is_one_line_and_no_page(exported):
     done = programs.run("facemask.inference.page", f"model={exported}", "page=page", PATH="/nowhere")
     assert (

@@ -26,6 +26,7 @@ from facemask.engines import litert
 from facemask.engines.variants import VARIANTS
 from facemask.inference.classifier import Classifier
 from facemask.inference.commands import main
+from facemask.inference.commands.predict import MARK
 from facemask.inference.detectors import Face
 from facemask.inference.recognition import Recognizer
 
@@ -141,13 +142,14 @@ def test_an_annotated_copy_that_cannot_be_written_is_an_error_of_that_photo(expo
         done.stderr,
     )
     assert len(done.stdout.splitlines()) == 2
-    assert sorted(path.name for path in Path("copies").rglob("*.*")) == ["0.png", "1.png"]
+    assert sorted(path.name for path in Path("copies").rglob("*.png")) == ["0.png", "1.png"]
 
 
 def test_a_copy_whose_folder_is_a_file_is_an_error_of_that_photo(exported):
     draw_photos(Path("photos/one"), 1)
     draw_photos(Path("photos/two"), 1)
     Path("copies").mkdir()
+    Path("copies", MARK).touch()
     Path("copies/one").write_text("in the way")
     done = whole("photos", "--output", "copies", model=exported)
     assert done.returncode == 3
@@ -186,19 +188,44 @@ def test_pipes_and_devices_are_not_read(exported):
 def test_annotated_copies_overwrite_no_file(exported):
     first, second = draw_photos(Path("a"), 1)[0], draw_photos(Path("b"), 1)[0]
     before = first.read_bytes()
-    assert whole(first, second, "--output", "a", model=exported).returncode == 0
-    assert sorted(path.name for path in Path("a").iterdir()) == ["0-2.png", "0-3.png", "0.png"]
+    done = whole(second, "--output", "a", model=exported)
+    assert done.returncode == 1
+    reason = "a holds other files, which copies could overwrite; name a new folder"
+    assert done.stderr == f"facemask predict: --output: {reason}\n"
+    assert list(Path("a").iterdir()) == [first]
     assert first.read_bytes() == before
-    copy = np.asarray(Image.open("a/0-2.png"))
+    for _ in range(2):
+        assert whole(first, second, "--output", "copies", model=exported).returncode == 0
+        assert sorted(path.name for path in Path("copies").iterdir()) == [MARK, "0-2.png", "0.png"]
+    copy = np.asarray(Image.open("copies/0.png"))
     assert copy.shape == (60, 60, 3)
     assert (copy != np.asarray(Image.open(first))).any()
+
+
+def test_no_photo_of_a_folder_or_a_zip_is_left_out_silently(exported):
+    [photo] = draw_photos(Path("photos"), 1)
+    Path("photos/phone.HEIC").write_bytes(b"no matter")
+    Path("elsewhere").mkdir()
+    shutil.copy(photo, "elsewhere/linked.png")
+    Path("photos/folder").symlink_to(Path("elsewhere").absolute())
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        for path in (photo, Path("photos/phone.HEIC")):
+            archive.write(path)
+    for named, read in (("photos", 2), ("photos.zip", 1)):
+        done = whole(named, model=exported)
+        assert (done.returncode, len(done.stdout.splitlines())) == (3, read)
+        assert re.fullmatch(r"facemask predict: photos\S*/phone.HEIC: not an image; skipped\n", done.stderr)
+    Path("photos/gone.jpg").symlink_to("nowhere")
+    done = whole("photos", model=exported)
+    assert done.returncode == 1
+    assert done.stderr == "facemask predict: photos/gone.jpg is not a file, or a broken link; remove it\n"
 
 
 def test_copies_inside_the_folder_are_not_photos_of_the_next_run(exported):
     draw_photos(Path("photos"), 2)
     runs = [whole("photos", "--output", "photos/labelled", model=exported).stdout for _ in range(2)]
     assert runs[0] == runs[1]
-    assert len(list(Path("photos/labelled").iterdir())) == 2
+    assert sorted(path.name for path in Path("photos/labelled").iterdir()) == [MARK, "0.png", "1.png"]
 
 
 def test_a_closed_pipe_is_no_error(exported):

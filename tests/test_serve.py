@@ -1,6 +1,7 @@
 """facemask serve: a page and an API, for this machine only."""
 
 import base64
+import errno
 import io
 import json
 import os
@@ -23,6 +24,8 @@ from chromium import chromium
 from conftest import ROOT, draw_photos, facemask, wait_until, with_rule
 from PIL import Image
 from test_hostile import vast_png
+
+from facemask.inference.commands.serve import forgiving
 
 MB = 2**20
 HEAD = b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
@@ -292,6 +295,24 @@ def test_an_address_that_cannot_be_used_is_one_line(host, server, exported):
 def test_a_missing_card_is_one_line(exported):
     done = facemask("serve", "--card", "no.md", "--model", exported, "--detector", "none", "--no-browser")
     assert (done.returncode, done.stderr) == (1, "facemask serve: --card: there is no file no.md\n")
+
+
+def test_a_card_that_is_no_text_is_one_line(exported):
+    Path("card.md").write_bytes("Größe".encode("latin-1"))
+    done = facemask("serve", "--card", "card.md", "--model", exported, "--detector", "none", "--no-browser")
+    assert done.returncode == 1
+    assert done.stderr == "facemask serve: card.md is no model card: it is not UTF-8; name another one\n"
+
+
+def test_photos_are_answered_while_the_log_cannot_be_written(capsys):
+    def full(faces: list) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write = forgiving(full)
+    for _ in range(3):
+        write([])
+    message = "facemask serve: --log cannot be written (No space left on device); faces are missing\n"
+    assert capsys.readouterr().err == message
 
 
 @pytest.fixture

@@ -220,11 +220,37 @@ def test_a_fault_is_one_line(fault, exported):
     write_video("in.avi", [picture(9)] * 3)
     before = Path("in.avi").read_bytes()
     Path("text.mp4").write_text("no video")
-    done = watch(*args, model=exported)
+    Path("kept.jsonl").write_text("kept\n")
+    done = watch(*args, *([] if "--events" in args else ["--events", "kept.jsonl"]), model=exported)
     assert done.returncode == 1
+    assert Path("kept.jsonl").read_text() == "kept\n"
     [line] = done.stderr.splitlines()
     assert re.search(f"^facemask watch:.*{message}", line)
     assert Path("in.avi").read_bytes() == before
+
+
+def test_a_video_that_breaks_off_is_said(exported):
+    write_video("in.avi", [picture(100)] * 60)
+    whole = Path("in.avi").read_bytes()
+    Path("in.avi").write_bytes(whole[: len(whole) // 2])
+    done = watch("in.avi", "--output", "out.mp4", model=exported)
+    assert done.returncode == 3
+    frames = len(read_video("out.mp4"))
+    assert 10 < frames < 50
+    assert f"in.avi ended after {frames} of about 60 frames; it may be damaged\n" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_video_that_does_not_fit_on_the_disk_is_an_error(suffix, exported):
+    rng = np.random.default_rng(0)
+    write_video("in.avi", [rng.integers(0, 255, (97, 65, 3), np.uint8) for _ in range(90)])
+    command = f"{sys.executable} -m facemask watch in.avi --detector none --model {exported} --output out{suffix}"
+    done = subprocess.run(
+        ["bash", "-c", f"trap '' XFSZ; ulimit -f 40; exec {command}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"facemask watch: out{suffix} could not be written completely; is the disk full?\n")
 
 
 @pytest.mark.parametrize("option", ["--output", "--events"])

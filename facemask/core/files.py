@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facemask.core.errors import UserError
 from facemask.core.terminal import silenced
 
 if TYPE_CHECKING:
@@ -55,6 +56,28 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Every file in a folder and its subfolders, links followed, sorted.
+
+    Raises
+    ------
+    UserError
+        If a folder contains itself, or something in it is not a file: no photo may be left out silently.
+    OSError
+        If a folder cannot be listed.
+    """
+    real = folder.resolve()
+    if real in above:
+        raise UserError(f"{folder} is a link to a folder that contains it; remove the link")
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from files_in(path, (*above, real))
+        elif path.is_file():
+            yield path
+        else:
+            raise UserError(f"{path} is not a file, or a broken link; remove it")
 
 
 def digest(path: Path) -> str:

@@ -1,4 +1,8 @@
-"""Decoding and resizing of photos, the same in the pipeline and in prediction."""
+"""Decoding and resizing of photos, the same in the pipeline and in prediction.
+
+But for one thing: of a JPEG that is a face as a whole and much larger than needed, the pipeline decodes a smaller
+version (`at_least`), which differs in the last grey levels.
+"""
 
 import io
 import struct

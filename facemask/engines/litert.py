@@ -4,6 +4,7 @@ import io
 import queue
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +60,8 @@ def packed_file(model: bytes, name: str) -> bytes | None:
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(name) as file:
             return file.read(MAX_LABELS_BYTES)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError):
-        return None
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
+        return None  # or one that is damaged
 
 
 class Runner:

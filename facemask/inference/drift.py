@@ -88,8 +88,9 @@ def psi(reference: np.ndarray, log: np.ndarray) -> tuple[float, float]:
 
 
 def in_bins(reference: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many of each lie between the deciles of the reference; equal deciles are one."""
-    edges = np.unique(np.quantile(reference, np.arange(1, BINS) / BINS))
+    """How many of each lie between the deciles of the reference; a value of several deciles has a bin of its own."""
+    deciles, times = np.unique(np.quantile(reference, np.arange(1, BINS) / BINS), return_counts=True)
+    edges = np.union1d(deciles, np.nextafter(deciles[times > 1], np.inf))
 
     def counts(values: np.ndarray) -> np.ndarray:
         return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)

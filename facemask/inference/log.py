@@ -35,8 +35,9 @@ class Log:
             self._write([COLUMNS])
         elif head.rstrip("\r\n") != ",".join(COLUMNS):
             raise UserError(f"--log: {file} is not a log of faces; name another file")
-        elif not file.read_bytes().endswith(b"\n"):  # the last line was cut off
-            self._file.write("\n")
+        else:
+            whole = file.read_bytes().rfind(b"\n") + 1
+            self._file.truncate(whole)  # of a last line that was cut off nothing can be used
 
     def __call__(self, faces: "list[LabelledFace]") -> None:
         """Append those of the faces that have a label."""

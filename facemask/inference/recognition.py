@@ -88,7 +88,7 @@ class Recognizer:
         min_size: int | None = None,
         log: Callable[[list[LabelledFace]], None] | None = None,
     ):
-        self._log = log
+        self.log = log
         self.classifier = pairs[0][1]
         self.min_size = self.classifier.min_size if min_size is None else min_size
         self.stopwatch = Stopwatch()
@@ -108,6 +108,6 @@ class Recognizer:
                 found = classify(pixels, faces, classifier, self.min_size)
         finally:
             self._idle.put(pair)
-        if self._log:
-            self._log(found)
+        if self.log:
+            self.log(found)
         return found

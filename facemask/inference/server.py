@@ -15,7 +15,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemask.data.images import ImageError, decode
 from facemask.inference import page
-from facemask.inference.classifier import AnyPath
 from facemask.inference.page import Model
 from facemask.inference.recognition import LabelledFace, Recognizer
 
@@ -90,7 +89,7 @@ def own_page(request: Request, origin: Annotated[str | None, Header(include_in_s
         raise HTTPException(403, f"requests from pages of {origin} are not answered")
 
 
-def application(recognize: Recognizer, workers: int, card: AnyPath | None, host: str = "127.0.0.1") -> FastAPI:
+def application(recognize: Recognizer, workers: int, card: str | None, host: str = "127.0.0.1") -> FastAPI:
     """The page and its API, for browsers on this machine and those that name the host it listens on. At most as many
     photos as workers are decoded at a time; others wait.
     """

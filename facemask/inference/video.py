@@ -19,6 +19,7 @@ from facemask.inference.stopwatch import Stopwatch
 SILENCE_MS = 5000
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 DEFAULT_RATE = 25.0
+WHOLE = 0.9  # of the frames that a file says it has, which is approximate
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 
 
@@ -189,7 +190,7 @@ class Writer:
     Raises
     ------
     UserError
-        If the file cannot be written.
+        If the file cannot be written; on closing, if it was not written completely.
     """
 
     def __init__(self, path: Path, source: Source):
@@ -220,5 +221,13 @@ class Writer:
 
     def close(self) -> None:
         """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
+        if self._writer is None:
+            return
+        self._writer.release()
+        written = cv2.VideoCapture(os.fsencode(self.path), cv2.CAP_FFMPEG)  # the writer reports no errors
+        try:
+            whole = written.isOpened() and written.get(cv2.CAP_PROP_FRAME_COUNT) >= WHOLE * self._written
+            if not (whole and written.set(cv2.CAP_PROP_POS_FRAMES, self._written - 1) and written.read()[0]):
+                raise UserError(f"{self.path} could not be written completely; is the disk full?")
+        finally:
+            written.release()

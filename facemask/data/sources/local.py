@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from facemask.core.errors import UserError
+from facemask.core.files import files_in
 from facemask.core.repository import resolve
 from facemask.data.archive import Archive, is_litter, report_litter, write_archive
 from facemask.data.sources.dataset import Dataset
@@ -17,28 +17,6 @@ class Local(Dataset):
 
     source: Literal["archive"]
     path: str
-
-
-def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Every file in a folder and its subfolders, links followed, sorted.
-
-    Raises
-    ------
-    UserError
-        If a folder contains itself, or something in it is not a file: no photo may be left out silently.
-    OSError
-        If a folder cannot be listed.
-    """
-    real = folder.resolve()
-    if real in above:
-        raise UserError(f"{folder} is a link to a folder that contains it; remove the link")
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            yield from files_in(path, (*above, real))
-        elif path.is_file():
-            yield path
-        else:
-            raise UserError(f"{path} is not a file, or a broken link; remove it")
 
 
 def name_in(folder: Path, file: Path) -> str:

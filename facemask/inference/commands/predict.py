@@ -26,13 +26,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from facemask.core.errors import UserError
+from facemask.core.files import files_in
 from facemask.core.parallel import cores, in_order
 from facemask.data.archive import MAX_PHOTO_BYTES, Archive
-from facemask.data.images import SUFFIXES, ImageError, decode
+from facemask.data.images import SUFFIXES, UNREAD_SUFFIXES, ImageError, decode
 from facemask.inference.commands import recognition_arguments, recognizer
 from facemask.inference.recognition import LabelledFace, Recognizer
 
 DETECTOR_SIZES = [320, 640]
+MARK = ".facemask"  # in a folder of annotated copies, which may be written again
 OPEN_ZIPS = 32
 
 
@@ -42,7 +44,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="a photo, a folder (with its subfolders), a zip, or a quoted pattern"
     )
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write annotated copies to this folder")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER",
+        help="write annotated copies to this folder, new or empty or of an earlier call",
+    )  # fmt: skip
     parser.add_argument(
         "--format", choices=WRITERS, default="text",
         help="text; json: an object a line; csv: a row a face, and one for a photo without faces (%(default)s)",
@@ -90,12 +95,14 @@ def main(args: argparse.Namespace) -> int:
 
 
 def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
-    """The photos that an argument names, sorted, without those in the output folder.
+    """The photos that an argument names, sorted; of a folder, without those in the output folder.
+
+    Photos in formats that cannot be read are among them, so that none is left out silently.
 
     Raises
     ------
     UserError
-        If there is nothing of that name, or it is in the output folder.
+        If there is nothing of that name, or it is a folder in the output folder, or one that `files_in` refuses.
     """
     path = Path(name)
     if path.is_dir():
@@ -105,12 +112,13 @@ def photos_of(name: str, output: Path | None) -> Iterator[Photo]:
                 f"--output: {name} is in {output}, which is for annotated copies; name another folder, "
                 f"for example {path / 'annotated'}"
             )
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES and file.is_file() and own not in file.resolve().parents:
+        for file in files_in(path):
+            if file.suffix.lower() in SUFFIXES | UNREAD_SUFFIXES and own not in file.resolve().parents:
                 yield of_file(file, PurePosixPath(file.relative_to(path)))
     elif path.is_file() and path.suffix.lower() == ".zip":
         with Archive(path) as archive:
-            members = [one for one in archive.names if PurePosixPath(one).suffix.lower() in SUFFIXES]
+            known = SUFFIXES | UNREAD_SUFFIXES
+            members = [one for one in archive.names if PurePosixPath(one).suffix.lower() in known]
         for member in members:
             yield Photo(f"{name}/{member}", PurePosixPath(member), functools.partial(read_member, path, member))
     elif path.exists():
@@ -149,14 +157,19 @@ def of_file(file: Path, place: PurePosixPath) -> Photo:
 
 
 def places(photos: list[Photo], folder: Path) -> list[Path]:
-    """The paths of the annotated copies: all different, and none that of a photo.
+    """The paths of the annotated copies: all different, and none that of a file which is no such copy.
 
     Raises
     ------
+    UserError
+        If the folder holds other files.
     OSError
-        If the folder cannot be made.
+        If it cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / MARK).exists():
+        raise UserError(f"--output: {folder} holds other files, which copies could overwrite; name a new folder")
+    (folder / MARK).touch()
     taken = {Path(photo.name).resolve() for photo in photos}
     chosen = []
     for photo in photos:

@@ -17,12 +17,14 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 from facemask.core.errors import UserError
 from facemask.core.parallel import cores
 from facemask.inference.classifier import DEFAULT_FOLDER
 from facemask.inference.commands import recognition_arguments, recognizer
+from facemask.inference.recognition import LabelledFace
 
 CARD = Path("metrics/model_card.md")
 DETECTOR_SIZES = [320, 640]
@@ -49,6 +51,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         import uvicorn
 
+        from facemask.inference.page import card_text
         from facemask.inference.server import MAX_CONNECTIONS, Connection, application
     except ImportError as error:
         raise UserError(f"{error.name} is not installed; pip install '.[serve]'") from None
@@ -59,10 +62,13 @@ def main(args: argparse.Namespace) -> int:
     folder = recognize.classifier.folder
     own = CARD if folder == DEFAULT_FOLDER else folder / CARD.name
     card = args.card or (own if own.is_file() else None)
+    shown = card_text(card) if card else None  # read once: the pipeline may write it anew
+    if recognize.log:
+        recognize.log = forgiving(recognize.log)
     bound, port = listener.getsockname()[:2]
     host = "127.0.0.1" if ipaddress.ip_address(bound).is_unspecified else bound
     config = uvicorn.Config(
-        application(recognize, workers, card, host), http=Connection, ws="none", log_level="error",
+        application(recognize, workers, shown, host), http=Connection, ws="none", log_level="error",
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
     address = f"http://{host}:{port}/"
@@ -72,6 +78,21 @@ def main(args: argparse.Namespace) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def forgiving(log: Callable[[list[LabelledFace]], None]) -> Callable[[list[LabelledFace]], None]:
+    """A log that a full disk does not keep from serving: the first error is reported, and lines are missing."""
+    failed: list[OSError] = []
+
+    def write(faces: list[LabelledFace]) -> None:
+        try:
+            log(faces)
+        except OSError as error:
+            if not failed:
+                print(f"facemask serve: --log cannot be written ({error.strerror}); faces are missing", file=sys.stderr)
+            failed.append(error)
+
+    return write
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -14,6 +14,7 @@ exit status:
   0  end of the video, Ctrl-C, or q in the window
   1  the source or an output cannot be used, or the source is lost; the reason is reported in one line
   2  wrong command line
+  3  the video ended long before its end
 """
 
 import argparse
@@ -38,7 +39,7 @@ from facemask.inference.commands import recognition_arguments, recognizer
 from facemask.inference.drawing import draw
 from facemask.inference.recognition import LabelledFace
 from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Track, Tracker
-from facemask.inference.video import Frame, Source, Writer, is_file
+from facemask.inference.video import WHOLE, Frame, Source, Writer, is_file
 
 __doc__ = __doc__.format(weight=NEW_WEIGHT, change=FRAMES_TO_CHANGE, forget=FRAMES_TO_FORGET)
 TITLE = "facemask (q quits)"
@@ -99,14 +100,14 @@ def main(args: argparse.Namespace) -> int:
     recognize = recognizer(args, workers := cores())
     classifier, stopwatch = recognize.classifier, recognize.stopwatch
     source = Source(args.source, args.patience, stopwatch, say)
-    start, cpu = time.perf_counter(), time.process_time()
+    start, cpu, status = time.perf_counter(), time.process_time(), 0
     with ExitStack() as stack:
         frames = iter(stack.enter_context(source))
         first = next(frames, None)  # outputs are opened after it
         if first is None:
             raise UserError(f"{source.shown} has no frame that can be read")
-        events = stack.enter_context(args.events.open("w", encoding="utf-8")) if args.events else sys.stdout
         writer = stack.enter_context(closing(Writer(args.output, source))) if args.output else None
+        events = stack.enter_context(args.events.open("w", encoding="utf-8")) if args.events else sys.stdout
         watch = Watch(Tracker(classifier.classes, classifier.decide), events, writer, args.window, source.live)
         progress = stack.enter_context(tqdm(total=source.frames, unit="frame", disable=None))
         try:
@@ -126,6 +127,9 @@ def main(args: argparse.Namespace) -> int:
                     finish()
             while waiting:
                 finish()
+            if source.frames and watch.frames < WHOLE * source.frames:
+                say(f"{source.shown} ended after {watch.frames} of about {source.frames} frames; it may be damaged")
+                status = 3
         except KeyboardInterrupt:
             say("stopped by the user")
         finally:
@@ -133,7 +137,7 @@ def main(args: argparse.Namespace) -> int:
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
             progress.close()
             report(watch.frames, seconds, cpu, source, stopwatch.seconds)
-    return 0
+    return status
 
 
 def check_outputs(args: argparse.Namespace) -> None:

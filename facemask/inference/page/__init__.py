@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from facemask.core.errors import UserError
 from facemask.inference.classifier import AnyPath, Classifier
 from facemask.inference.detectors.mask_detector import MaskDetector
 from facemask.inference.drawing import colour
@@ -26,8 +27,8 @@ class Model(BaseModel):
     card: str | None = Field(description="the model card, Markdown")
 
 
-def described(classifier: Classifier | MaskDetector, min_size: int, card: AnyPath | None) -> dict[str, Any]:
-    """The values of a `Model`."""
+def described(classifier: Classifier | MaskDetector, min_size: int, card: str | None) -> dict[str, Any]:
+    """The values of a `Model`, with the text of its card."""
     return {
         "file": classifier.file.name,
         "size": classifier.size,
@@ -38,8 +39,22 @@ def described(classifier: Classifier | MaskDetector, min_size: int, card: AnyPat
         "threshold": classifier.threshold,
         "margin": classifier.margin,
         "min_size": min_size,
-        "card": card.read_text(encoding="utf-8") if card else None,
+        "card": card,
     }
+
+
+def card_text(file: AnyPath) -> str:
+    """The text of a model card.
+
+    Raises
+    ------
+    UserError
+        If it is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is no model card: it is not UTF-8; name another one") from None
 
 
 def read(name: str) -> str:

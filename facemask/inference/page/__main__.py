@@ -67,7 +67,9 @@ def main(model: Path, page: Path) -> str:
         raise UserError(f"{page} is there and is no such page; name another folder, or delete it")
     file = model if model.suffix == ".tflite" else model / DEFAULT_FILE
     network = opened(file)
-    with replacing(page) as folder:
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=page.parent, prefix=f".{page.name}.") as temporary:
+        folder = Path(temporary)
         for name, package in RUNTIME.items():
             unpack(package, folder / "litert" / name)
         # The packages of npm contain no copy of their licence; this one is of the same repository, under the same.
@@ -77,6 +79,10 @@ def main(model: Path, page: Path) -> str:
         (folder / "engine.js").write_text(sources.read("browser.js"), encoding="utf-8")
         (folder / DESCRIPTION).write_text(description(network, file).model_dump_json(indent=2), encoding="utf-8")
         shutil.copyfile(file, folder / "model.tflite")
+        page.mkdir(exist_ok=True)
+        for part in folder.iterdir():  # the page may be a repository, and hold files of its host
+            with replacing(page / part.name) as partial:
+                part.rename(partial)
     return f"{file} runs in the browser: python -m http.server --bind 127.0.0.1 --directory {page}"
 
 
@@ -92,7 +98,7 @@ def description(network: Classifier | MaskDetector, file: Path) -> StaticModel:
     pipeline = file.absolute().parent.parent.parent
     card = pipeline / "metrics" / ("detector_card.md" if detector else "model_card.md")
     return StaticModel(
-        **sources.described(network, network.min_size, card if card.is_file() else None),
+        **sources.described(network, network.min_size, sources.card_text(card) if card.is_file() else None),
         labels=network.classes,
         finds_faces=detector is not None,
         min_score=detector.min_score if detector else None,
