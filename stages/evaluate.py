@@ -91,6 +91,7 @@ def main(
     pixels: Path,
     features: Path,
     corrupted: Path,
+    surveyed: Path,
     user: Path,
     test: Path,
     external: Path,
@@ -114,7 +115,7 @@ def main(
     results, given, tables, curves, parts = {}, {}, {}, {}, []
     held_out = shards.held_out(pixels)
     faces = pd.concat({split: shards.rows(pixels, split) for split in shards.names(pixels)})
-    of_user = read_attributes(user, faces[faces["copy"] == 0])
+    of_user = read_attributes(user, faces[faces["copy"] == 0], read_csv(surveyed))
 
     def predict(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, classes), and the class by the decision rule (n,)."""
@@ -154,7 +155,7 @@ def main(
     write_json(external, of_external)
     write_csv(scores, metrics.scores_table(results | given))
     write_csv(report, metrics.class_table(results | given))
-    write_csv(slices, pd.concat(parts)[["test_set", *SLICE]])
+    write_csv(slices, pd.concat([part for part in parts if len(part)] or parts)[["test_set", *SLICE]])
     write_csv(corruptions, by_kind)
     for file, table in curves["test"].items():
         write_csv(file, table)

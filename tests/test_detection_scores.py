@@ -74,7 +74,9 @@ def test_nothing_found_and_nothing_to_find_are_scores_too():
     nothing = FOUND.iloc[:0]
     assert map50(TRUTH, nothing, CLASSES, 2) == 0
     scores, report = detection.score(TRUTH, nothing, np.array(["a", "b"]), CLASSES, {}, 0.5, 7)
-    assert scores.set_index("score").value[["map50", "recall_32", "precision"]].tolist() == [0, 0, 0]
+    values = scores.set_index("score").value
+    assert values[["map50", "recall_32"]].tolist() == [0, 0]
+    assert np.isnan(values.precision)  # no box is shown
     assert report.ap50.tolist() == [0, 0]
     assert detection.best_threshold(TRUTH, nothing, CLASSES) == 0.5
     assert len(matched(TRUTH.iloc[:0], FOUND)) == 4

@@ -1,5 +1,6 @@
 """Training a detector: it learns, to the bit the same, and goes on after a kill; its exported file predicts."""
 
+import contextlib
 import functools
 import json
 import zipfile
@@ -96,9 +97,11 @@ def test_another_training_does_not_go_on_from_a_checkpoint_and_a_broken_one_is_a
         trained(scenes, SHORT, key="one", stop_after=1)
     _, rows = trained(scenes, SHORT, key="other")
     assert len(rows) == 3
-    Path("checkpoint.partial").write_bytes(b"PK spoilt")
-    _, again = trained(scenes, SHORT, key="other")
-    assert again == rows
+    np.save("array.npy", np.zeros(3))
+    for spoilt in (b"PK spoilt", b"", Path("array.npy").read_bytes()):
+        Path("checkpoint.partial").write_bytes(spoilt)
+        _, again = trained(scenes, SHORT, key="other")
+        assert again == rows
 
 
 @pytest.mark.slow
@@ -208,6 +211,19 @@ def test_a_detector_with_no_labels_inside_is_one_line(exported_detector):
     Path("unlabelled.tflite").write_bytes(unlabelled)
     with pytest.raises(WeightsError, match="is no detector that `make detect` exported"):
         DETECTORS["mask-detector"](Path("unlabelled.tflite"), [320])
+
+
+def test_a_detector_damaged_anywhere_is_one_line_or_still_one(exported_detector):
+    content, rng = exported_detector.read_bytes(), np.random.default_rng(0)
+    with zipfile.ZipFile(exported_detector) as inside:
+        start = inside.infolist()[0].header_offset
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(start, len(content), 3):
+            damaged[place] = rng.integers(256)
+        Path("damaged.tflite").write_bytes(damaged)
+        with contextlib.suppress(WeightsError):
+            DETECTORS["mask-detector"](Path("damaged.tflite"), [320])
 
 
 @pytest.mark.parametrize(("name", "content"), [("absent.tflite", None), ("text.tflite", b"text")])

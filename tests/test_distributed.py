@@ -205,6 +205,16 @@ def test_the_best_epoch_may_lie_before_a_restart(killed, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("content", [b"", b"PK spoilt", None])
+def test_a_broken_checkpoint_is_as_none(content, tmp_path):
+    file, own = tmp_path / "checkpoint", [np.ones(3)]
+    if content is None:
+        np.save(tmp_path / "array.npy", np.zeros(3))
+        content = (tmp_path / "array.npy").read_bytes()
+    file.write_bytes(content)
+    assert worker.restored(file, "key", own) is own
+
+
 def test_a_checkpoint_of_another_training_is_not_read(by_two, tmp_path, capfd):
     settings = SETTINGS.model_copy(update={"epochs": 2})
     (tmp_path / "job.partial").mkdir()

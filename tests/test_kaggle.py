@@ -239,6 +239,13 @@ def test_a_refusal_without_a_response_is_one_line():
         raise requests.HTTPError("IAP token invalid or expired")
 
 
+def test_a_refusal_whose_text_is_no_json_is_one_line():
+    answer = requests.Response()
+    answer.status_code, answer._content = 200, b"<html>"
+    with pytest.raises(UserError, match="Kaggle has a server error"), explained("a/b", True, 2, reached=False):
+        raise requests.HTTPError(response=answer)
+
+
 ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4)
 SCHEMES = st.sampled_from(["http://", "https://", "socks5://", "ftp://", "http:", ""])
 HOSTS = st.sampled_from(["127.0.0.1:9", "127.0.0.1:port", "127.0.0.1:99999", "[::1"])

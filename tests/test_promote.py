@@ -11,6 +11,7 @@ import pandas as pd
 import programs
 import pytest
 import requests
+import yaml
 from conftest import answers, commit, free_port, shell, wait_until
 from mlflow.tracking import MlflowClient
 from test_pipeline import ran
@@ -79,7 +80,18 @@ def test_a_model_that_fails_a_gate_is_refused_in_one_line(copy, client):
     assert "HEAD: MLflow has no run of it; with that commit checked out: dvc repro" in refusal(copy, "HEAD")
     (copy / "dvc.lock").write_text(lock.replace(dvc.output(lock, "metrics/test.json"), "0" * 32, 1))
     commit(copy, "evaluated anew")
-    assert "dvc.lock has another metrics/test.json than metrics/record.json was made from" in refusal(copy, "HEAD")
+    assert "record was not run with this metrics/test.json; run dvc repro, and commit" in refusal(copy, "HEAD")
+    stages = yaml.safe_load(lock)["stages"]
+    weights = next(dep for dep in stages["evaluate"]["deps"] if dep["path"] == "models/trained.tflite")
+    weights["md5"] = "0" * 32  # the scores are of an earlier model
+    (copy / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    commit(copy, "trained anew")
+    assert "evaluate was not run with this models/trained.tflite; run dvc repro" in refusal(copy, "HEAD")
+    (copy / "dvc.lock").write_text(lock)
+    with (copy / "params.yaml").open("a") as file:
+        file.write("# another experiment\n")
+    commit(copy, "other parameters")
+    assert "was not run with this params.yaml; run dvc repro" in refusal(copy, "HEAD")
 
 
 def test_a_commit_is_registered_as_a_version_by_a_git_tag_only_if_it_is_promoted(copy):

@@ -55,6 +55,17 @@ def test_one_observation_has_no_interval():
     for table in (predictions([1]), predictions([1, 0, 1], groups=[5, 5, 5])):
         assert np.isnan([accuracy(table, 7)[end] for end in ("low", "high")]).all()
     assert by_slice(predictions([0, 1, 1]), pd.DataFrame({"hat": ["yes", "", ""]}), 7).below_rest.tolist() == [0]
+    # Of a few photos none is right by chance, though the bootstrap interval has no width.
+    for wrong, below in ((2, 0), (9, 1)):
+        table = predictions([0] * wrong + [1, 0] * 30)
+        hats = pd.DataFrame({"hat": ["yes"] * wrong + [""] * 60})
+        assert by_slice(table, hats, 7).below_rest.tolist() == [below]
+
+
+def test_attributes_of_faces_that_this_seed_leaves_out_are_no_error():
+    faces = pd.DataFrame({"sha256": ["1", "2"], "left": 0, "top": 0, "right": 0, "bottom": 0})
+    Path("attributes.csv").write_text(f"{HEADER},hat\n1,0,0,0,0,yes\n2,0,0,0,0,no\n")
+    assert read_attributes(Path("attributes.csv"), faces[:1], faces).hat.tolist() == ["yes"]
 
 
 def test_the_interval_of_near_duplicates_is_that_of_their_groups():
@@ -144,7 +155,7 @@ def test_a_table_of_attributes_that_does_not_fit_is_one_line(table, line):
     rows = pd.DataFrame({"sha256": ["1", "2"], "left": 0, "top": 0, "right": 0, "bottom": 0})
     Path("attributes.csv").write_bytes(table.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=line):
-        read_attributes(Path("attributes.csv"), rows)
+        read_attributes(Path("attributes.csv"), rows, rows)
 
 
 def test_the_size_of_a_photo_is_that_of_what_is_decoded(tmp_path):

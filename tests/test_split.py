@@ -319,12 +319,13 @@ def test_an_external_test_set_of_nothing_but_training_faces_stops_in_one_line():
         place(pd.concat([own, external]), settings.datasets, settings.split, 1)
 
 
-def test_an_external_without_a_usable_face_stops_in_one_line():
+@pytest.mark.parametrize("use", ["split", "train", "test"])
+def test_a_dataset_without_a_usable_face_stops_in_one_line(use):
     own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
-    write_params(Path(), datasets=TINY["datasets"] | {"external": synthetic_faces("test")})
+    write_params(Path(), datasets=TINY["datasets"] | {"other": synthetic_faces(use)})
     settings = load_params()
     with pytest.raises(
-        UserError, match=r"^datasets.external: none of its faces can be used; the list of rejects says why$"
+        UserError, match=r"^datasets.other: none of its faces can be used; the list of rejects says why$"
     ):
         place(own, settings.datasets, settings.split, 1)
 

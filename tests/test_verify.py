@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from conftest import ROOT, checkout, commit, shell
 from facemask.core import machine
 from facemask.experiments import verify
 from facemask.experiments.machine import difference
+
+NETWORK = ("features", "train")  # stages whose last digits depend on the processor
 
 EXPENSIVE = ("augment", "features", "audit", "corrupt", "train", "evaluate", "export", "card", "record")
 
@@ -126,14 +129,14 @@ def test_the_largest_difference_of_a_metric_counts_one_that_is_gone():
     assert verify.largest({}) == (0.0, "no metric")
 
 
-def of_another_machine(source: Path, folder: Path, accuracy: float) -> Path:
+def of_another_machine(source: Path, folder: Path, accuracy: float, stages: Sequence[str] = NETWORK) -> Path:
     """A clone whose committed outputs are of another kind of machine, where the accuracy was another."""
     shell("git", "clone", "--quiet", source, folder, cwd=source)
     for name, key, value in (("machine", "processor", "another"), ("test", "accuracy", accuracy)):
         file = folder / f"metrics/{name}.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     lock = yaml.safe_load((folder / "dvc.lock").read_text())
-    for name in ("features", "train"):
+    for name in stages:
         for out in lock["stages"][name]["outs"]:
             out["md5"] = "0" * 32
     (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
@@ -153,6 +156,9 @@ def test_on_another_kind_of_machine_metrics_are_compared_within_a_tolerance(repr
     far = verified(of_another_machine(reproduced, tmp_path / "far", accuracy - 0.02), tmp_path / "two")
     assert far.returncode == 1
     assert "features is the first stage that differs" in far.stderr
+    other = verified(of_another_machine(reproduced, tmp_path / "other", accuracy, ["split", *NETWORK]), tmp_path / "3")
+    assert other.returncode == 1
+    assert "split is the first stage that differs" in other.stderr
 
 
 def test_make_repro_ends_with_a_line_on_another_kind_of_machine(copy):

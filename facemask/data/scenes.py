@@ -35,10 +35,8 @@ class Scenes(Section):
         return self
 
 
-def objection(name: str, box: Box, width: int, height: int, aliases: dict[str, str]) -> tuple[str, str] | None:
+def objection(box: Box, width: int, height: int) -> tuple[str, str] | None:
     """Why a marked face in a photo of width x height is left out, as kind and reason; None if it is not."""
-    if simple(name) not in aliases:
-        return "of another class", f"a face marked {name!r}"
     if box.right <= box.left or box.bottom <= box.top:
         return "without area", f"a face marked at {tuple(box)}"
     inside = box.within(width, height)
@@ -61,7 +59,8 @@ def examine(
     -------
     (scenes, rejects)
         member, sha256, width, height, local features and faces, a list of (label, Box), of a scene; member, kind and
-        reason of what is left out: a whole photo, or one of its faces.
+        reason of what is left out: a whole photo, or one of its faces. A photo with a mark of another class is, since
+        that face would be taught, and tested, as background.
     """
     scenes, rejects = [], []
     for member, annotation in photos:
@@ -77,9 +76,12 @@ def examine(
         except (images.ImageError, UserError) as error:
             rejects.append((member, "unreadable", str(error)))
             continue
+        if others := [name for name, _ in marked if simple(name) not in aliases]:
+            rejects.append((member, "of another class", f"one is marked {others[0]!r}, and would count as background"))
+            continue
         faces = []
         for name, box in marked:
-            if reason := objection(name, box, image.width, image.height, aliases):
+            if reason := objection(box, image.width, image.height):
                 rejects.append((member, *reason))
             else:
                 faces.append((aliases[simple(name)], box.within(image.width, image.height)))

@@ -53,7 +53,7 @@ def read_table(file: Path) -> pd.DataFrame:
     return table
 
 
-def read_attributes(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
+def read_attributes(file: Path, rows: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
     """The user's attributes of faces, as text; empty where the table does not name a face.
 
     Parameters
@@ -62,6 +62,8 @@ def read_attributes(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
         As `read_table` reads it.
     rows : DataFrame
         Of all shards.
+    faces : DataFrame
+        All that were found; which of them are in no shard, as near-duplicates of others, depends on the seed.
 
     Returns
     -------
@@ -71,17 +73,17 @@ def read_attributes(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     UserError
-        As `read_table` does, and if the table has an attribute that is measured, names a face twice, or one that is
-        in no shard.
+        As `read_table` does, and if the table has an attribute that is measured, names a face twice, or one that was
+        not found.
     """
     table = read_table(file)
     if taken := [name for name in MEASURED if name in table]:
         raise UserError(f"{file}: {taken[0]} is an attribute that is measured; give the column another name")
     keys = pd.MultiIndex.from_frame(table[KEY])
-    known = pd.MultiIndex.from_frame(rows[KEY].astype(str))
+    known, found = (pd.MultiIndex.from_frame(table[KEY].astype(str)) for table in (rows, faces))
     for wrong, reason in ((keys.duplicated(), "an earlier line names this face"),
-                          (~keys.isin(known), "no face has this sha256 and this box")):  # fmt: skip
+                          (~keys.isin(found), "no face has this sha256 and this box")):  # fmt: skip
         if wrong.any():
             raise UserError(f"{file}, line {wrong.argmax() + 2}: {reason}; take the line out")
-    found = table.drop(columns=KEY).set_axis(keys, axis=0).reindex(known, fill_value="")
-    return found.set_axis(rows.index, axis=0)
+    named = table.drop(columns=KEY).set_axis(keys, axis=0).reindex(known, fill_value="")
+    return named.set_axis(rows.index, axis=0)

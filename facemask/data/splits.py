@@ -93,16 +93,17 @@ def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[s
     Raises
     ------
     UserError
-        If nothing of an external test set is left.
+        If a dataset has no faces, or nothing of an external test set is left.
     """
+    for name in uses:
+        if not (faces.dataset == name).any():
+            raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
     held_out = set(divided.group[divided.split != "train"])
     added = faces[faces.dataset.map(uses) == "train"]
     parts = [divided, added[~added.group.isin(held_out)].assign(split="train")]
     seen = {group for part in parts for group in part.group[part.split != "test"]}
     for name in (name for name, use in uses.items() if use == "test"):
         part = faces[faces.dataset == name]
-        if part.empty:
-            raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
         if part.group.isin(seen).all():
             raise UserError(
                 f"datasets.{name}: all of its faces are near-duplicates of the training or validation split; "

@@ -94,6 +94,12 @@ def draws(groups: np.ndarray, seed: int) -> np.ndarray:
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), ROUNDS)[:, which]
 
 
+def spread(truth: pd.DataFrame, found: pd.DataFrame, classes: Sequence[str], drawn: np.ndarray) -> np.ndarray:
+    """The mean average precision in each bootstrap round, (rounds,), some rounds at a time."""
+    parts = np.split(drawn, range(ROUNDS_AT_ONCE, len(drawn), ROUNDS_AT_ONCE))
+    return np.concatenate([mean_average_precision(truth, found, classes, part) for part in parts])
+
+
 def score(
     truth: pd.DataFrame,
     found: pd.DataFrame,
@@ -128,14 +134,7 @@ def score(
         rows.append({"score": name, "value": value, "low": low, "high": high})
 
     for name, (faces, boxes, labels) in variants(truth, found, classes, merge).items():
-        add(
-            name,
-            mean_average_precision(faces, boxes, labels, once)[0],
-            np.concatenate([
-                mean_average_precision(faces, boxes, labels, drawn[start : start + ROUNDS_AT_ONCE])
-                for start in range(0, len(drawn), ROUNDS_AT_ONCE)
-            ]),
-        )  # fmt: skip
+        add(name, mean_average_precision(faces, boxes, labels, once)[0], spread(faces, boxes, labels, drawn))
     precision = coco(truth, found, classes, len(groups))
     add("map50_95", mean_where_known(precision[..., 0]))
     for number, area in enumerate(AREAS, start=1):
@@ -148,12 +147,12 @@ def score(
             hits = np.bincount(own.scene, column, minlength=len(groups))
             add(f"{name}_{side}", column.mean(), ratio(drawn @ hits, drawn @ counts))
     shown = int((called(found, classes).score >= threshold).sum())
-    add("precision", answered.right_class.sum() / max(1, shown))
+    add("precision", answered.right_class.sum() / shown if shown else np.nan)
     report = []
     for number, label in enumerate(classes):
         own = truth[truth.label == label]
-        spread = mean_average_precision(own, found, [label], drawn)
-        low, high = np.nanquantile(spread, ends) if len(own) else (np.nan, np.nan)
+        rounds = spread(own, found, [label], drawn)
+        low, high = np.nanquantile(rounds, ends) if len(own) else (np.nan, np.nan)
         of_class = {"ap50": precision[0, :, number, 0], "ap50_95": precision[:, :, number, 0]}
         means = {name: mean_where_known(values) for name, values in of_class.items()}
         report.append({"class": label, "faces": len(own), "low": low, "high": high, **means})

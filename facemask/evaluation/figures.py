@@ -96,7 +96,8 @@ def roc(curves: pd.DataFrame, areas: Mapping[str, float], split: str, path: Path
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=name)
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle=":")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {legible(split)}")
-    axes.legend(loc="lower right")
+    if len(curves):  # a set of one class has none
+        axes.legend(loc="lower right")
     save(figure, path)
 
 
@@ -107,7 +108,8 @@ def precision_recall(curves: pd.DataFrame, averages: Mapping[str, float], split:
     for label, curve in curves.groupby("class"):
         axes.plot(curve.recall, curve.precision, label=f"{legible(label)}  (AP {averages[label]:.4f})")
     axes.set(xlabel="recall", ylabel="precision", title=f"precision-recall, {legible(split)}", ylim=(0, 1.03))
-    axes.legend(loc="lower left")
+    if len(curves):  # a set of one class has none
+        axes.legend(loc="lower left")
     save(figure, path)
 
 

@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -100,13 +101,13 @@ def overlap(before: Any, now: Any) -> str:
 
 def figures(commit: str, url: str | None) -> str:
     """The figures that differ from a commit's: side by side if there is a URL, else their names."""
-    names = git("diff", "--name-only", commit, "--", "metrics/*.png").split()
+    names = [name for name in git("diff", "--name-only", "-z", commit, "--", "metrics/*.png").split("\0") if name]
     if not names:
         return "No figures differ."
     if not url:
         return f"Figures that differ (`dvc plots diff {commit[:7]}` shows them): {', '.join(names)}"
     head = git("rev-parse", "HEAD")
-    rows = [[name, *(f"![]({url}/{side}/{name})" for side in (commit, head))] for name in names]
+    rows = [[name, *(f"![]({url}/{side}/{quote(name)})" for side in (commit, head))] for name in names]
     table = markdown.table(["figure", "before", "now"], rows)
     return f"<details><summary>Figures that differ: {len(names)}</summary>\n\n{table}\n\n</details>"
 

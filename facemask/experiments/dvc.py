@@ -1,5 +1,6 @@
 """Git, DVC and its experiments, and the dvc.lock of a commit."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -35,9 +36,10 @@ def commit_of(revision: str) -> str:
     Raises
     ------
     UserError
-        If there is none.
+        If there is none, or more than one.
     """
     from dvc.repo import Repo
+    from dvc.repo.experiments.exceptions import AmbiguousExpRefInfo
     from dvc.repo.experiments.utils import resolve_name
     from dvc.scm import RevError, resolve_rev
 
@@ -45,6 +47,8 @@ def commit_of(revision: str) -> str:
         with Repo() as repo:
             experiment = resolve_name(repo.scm, revision).get(revision)
             return repo.scm.get_ref(str(experiment)) if experiment else resolve_rev(repo.scm, revision)
+    except AmbiguousExpRefInfo as error:
+        raise UserError(" ".join(str(error).split())) from None
     except RevError:
         raise UserError(f"there is no experiment or revision {revision}; dvc exp list shows the experiments") from None
 
@@ -120,17 +124,25 @@ def output(lock: str, path: str) -> str:
     raise UserError(f"dvc.lock has no {path}; run: dvc repro")
 
 
-def check_whole(lock: str, path: str) -> None:
-    """Refuse a dvc.lock in which an output was made from other inputs than the outputs in it.
+def check_whole(commit: str) -> None:
+    """Refuse a commit whose dvc.lock has an output that was made from other inputs than there are in the commit.
 
     Raises
     ------
     UserError
-        Naming the input that differs.
+        Naming the stage, and the input that differs.
     """
-    stages = yaml.safe_load(lock)["stages"].values()
-    made = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
-    maker = next(stage for stage in stages if path in [out["path"] for out in stage.get("outs", [])])
-    for used in maker["deps"]:
-        if made.get(used["path"], used.get("md5")) != used.get("md5"):
-            raise UserError(f"dvc.lock has another {used['path']} than {path} was made from; run dvc repro, and commit")
+    stages = yaml.safe_load(at(commit, "dvc.lock"))["stages"]
+    made = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    for name, stage in stages.items():
+        for used in stage.get("deps", []):
+            if used["path"] not in made:
+                made[used["path"]] = md5(commit, used["path"]) or used.get("md5")
+            if made[used["path"]] != used.get("md5"):
+                raise UserError(f"{name} was not run with this {used['path']}; run dvc repro, and commit")
+
+
+def md5(commit: str, path: str) -> str | None:
+    """The md5 of a file in a commit; None for a folder, and for what is not in it."""
+    done = subprocess.run(["git", "cat-file", "blob", f"{commit}:{path}"], capture_output=True, check=False)
+    return None if done.returncode else hashlib.md5(done.stdout, usedforsecurity=False).hexdigest()

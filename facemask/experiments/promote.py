@@ -113,7 +113,7 @@ def main(revision: str, instead_of: str = "", version: str = "") -> None:
     check_committed(revision)
     commit = commit_of(revision)
     lock, settings = at(commit, "dvc.lock"), yaml.safe_load(at(commit, "params.yaml"))
-    check_whole(lock, RECORD)
+    check_whole(commit)
     variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
     gate.check_export(variants, "accuracy", float(settings["export"]["max_accuracy_drop"]))
     now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES), at(commit, REPORT))

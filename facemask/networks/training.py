@@ -44,7 +44,7 @@ def class_weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
     """Sample weights, float32: all 1, or balanced, so that every class has the same weight."""
     if not balanced:
         return np.ones(len(labels), np.float32)
-    photos = np.bincount(labels)
+    photos = np.maximum(np.bincount(labels), 1)
     return (len(labels) / len(photos) / photos)[labels].astype(np.float32)
 
 

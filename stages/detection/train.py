@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import cv2
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from facemask.core import cli, parallel, params, parts
 from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
@@ -52,6 +52,14 @@ class Settings(Section):
     neck: Count
     training: Training
     augment: SceneAugment
+
+    @model_validator(mode="after")
+    def can_be_built(self) -> "Settings":
+        """Refuse, before anything is fetched, what could not be built, or would be frozen untrained."""
+        detection.check(self.model, self.alpha, self.weights, self.train_from, self.image_size)
+        if self.weights == "none" and self.train_from != "input":
+            raise ValueError(f"train_from: {self.train_from} would freeze an untrained network; set input, or weights")
+        return self
 
 
 Scene = tuple[np.ndarray, np.ndarray]

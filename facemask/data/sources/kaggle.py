@@ -118,16 +118,23 @@ def refusal(status: int, handle: str, signed_in: bool) -> str:
     return f"Kaggle has a server error (status {status}); run it again later"
 
 
+def status_of(answer: requests.Response | None) -> int:
+    """The HTTP status that an answer means: it may stand in its text."""
+    if answer is None:  # where a token of the client's proxy has expired
+        return 401
+    try:
+        return int(answer.json()["code"]) if answer.ok else answer.status_code
+    except (ValueError, KeyError, TypeError):
+        return answer.status_code
+
+
 @contextlib.contextmanager
 def explained(handle: str, signed_in: bool, seconds: float, reached: bool) -> Iterator[None]:
     """Turn network errors into one line; their own messages contain signed addresses and passwords of proxies."""
     try:
         yield
     except requests.HTTPError as error:
-        answer = error.response
-        # The client raises one without a response where a token of its proxy has expired.
-        status = 401 if answer is None else answer.json()["code"] if answer.ok else answer.status_code
-        raise UserError(refusal(status, handle, signed_in)) from None
+        raise UserError(refusal(status_of(error.response), handle, signed_in)) from None
     except json.JSONDecodeError:
         raise UserError(
             "something that is not Kaggle answered, perhaps a network's sign-in page; "

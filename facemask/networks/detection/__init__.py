@@ -46,6 +46,20 @@ def anchor_count(model: str) -> int:
     return yolo.ANCHORS_A_MAP * len(yolo.NETWORKS[model].strides) if model in yolo.NETWORKS else 0
 
 
+def check(model: str, alpha: float, weights: str, train_from: str, image_size: int) -> None:
+    """Refuse, before anything is built, what `build` cannot build; parameters as there.
+
+    Raises
+    ------
+    UserError
+        If the maps would not cover the photo, or a YOLO is given what it does not have.
+    """
+    if image_size % COARSEST:
+        raise UserError(f"image_size: {image_size} is no multiple of {COARSEST}, the coarsest cell of a detector")
+    if model in yolo.NETWORKS and (weights, alpha, train_from) != ("none", 1, "input"):  # anchors are no weights
+        raise UserError(f"model: {model} begins untrained; set alpha: 1.0, train_from: input, and weights: none")
+
+
 def build(
     model: str,
     alpha: float,
@@ -79,13 +93,10 @@ def build(
     ValueError
         If a YOLO gets no anchors.
     """
-    if image_size % COARSEST:
-        raise UserError(f"image_size: {image_size} is no multiple of {COARSEST}, the coarsest cell of a detector")
+    check(model, alpha, weights, train_from, image_size)
     trained = weights_file(weights) if weights.endswith(SUFFIX) else None
     of_trunk = "none" if trained else weights
     if model in yolo.NETWORKS:
-        if weights != "none" or alpha != 1 or train_from != "input":  # its anchors are not among its weights
-            raise UserError(f"model: {model} begins untrained; set alpha: 1.0, train_from: input, and weights: none")
         if anchors is None:
             raise ValueError(f"{model} needs anchors")
         detector = Detector(*yolo.build(model, image_size, classes, anchors))

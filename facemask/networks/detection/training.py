@@ -124,7 +124,7 @@ class State:
                 history = [dict(zip(names, row, strict=True)) for row in saved["history"].tolist()]
                 variables = [saved[f"variable{number}"] for number in range(len(self.arrays()))]
                 best = [saved[f"best{number}"] for number in range(len(self.best))]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             return
         own = self.arrays()
         if [one.shape for one in variables] != [tuple(one.shape) for one in own]:

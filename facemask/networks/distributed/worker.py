@@ -171,7 +171,7 @@ def restored(file: Path, key: str, arrays: list[np.ndarray]) -> list[np.ndarray]
     try:
         with np.load(file) as saved:
             return [saved[f"arr_{number}"] for number in range(len(arrays))] if str(saved["key"]) == key else arrays
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return arrays
 
 
