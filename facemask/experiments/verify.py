@@ -3,8 +3,9 @@
     python -m facemask.experiments.verify
 
 ends with status 0 if every byte is the same; or, on another kind of machine than that of dvc.lock, if no metric differs
-by more than the tolerance, and all that is made without a network is the same. Otherwise it reports the first difference and possible reasons on this machine. Uncommitted
-changes are ignored; photos and weights outside Git need absolute paths.
+by more than the tolerance, and all that is made without a network is the same. Otherwise it reports the first
+difference and possible reasons on this machine. Uncommitted changes are ignored; photos and weights outside Git need
+absolute paths.
 """
 
 import json
