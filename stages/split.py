@@ -147,8 +147,8 @@ def amounts(
     test_photos = manifest[manifest.split == "test"].drop_duplicates(["dataset", "member"])
     return {
         "faces": {
-            split: {label: int(count) for label, count in part.label.value_counts().items()}
-            for split, part in manifest.groupby("split")
+            split: {label: int(count) for label, count in labels.value_counts().items()}
+            for split, labels in manifest.groupby("split").label
         },
         "rejects": {kind: int(count) for kind, count in rejects.kind.value_counts().items()},
         "photos": len(photos),
@@ -178,7 +178,7 @@ def main(faces: Path, rejects: Path, pairs: Path, manifest: Path, headlines: Pat
     write_csv(manifest, placed)
     write_json(headlines, {"faces": len(placed), "groups": placed.group.nunique(), "rejects": len(refused)})
     write_json(details, amount)
-    parts = ", ".join(f"{len(part):,} {name}" for name, part in placed.groupby("split", sort=False))
+    parts = ", ".join(f"{count:,} {name}" for name, count in placed.groupby("split", sort=False).size().items())
     crossing = "have" if settings.split.method == "given" else "would have, split photo by photo,"
     left_out = sum(amount["near_duplicates"]["left_out"].values())
     return f"{parts}; {leaks:,} faces {crossing} a near-duplicate in a later split; {left_out:,} are left out for one"

@@ -123,8 +123,8 @@ def main(
     found = found.at(table.pop("number").to_numpy())
     ordered = table.reset_index(drop=True)
     with by_dataset(raw) as archives:
-        numbers, compared = search(ordered, found, reader(ordered, archives), survey.near_duplicates)
-        table["group"] = table.sha256.groupby(numbers).transform("min").str[:16]
+        groups_of, compared = search(ordered, found, reader(ordered, archives), survey.near_duplicates)
+        table["group"] = groups_of.array
         table = table.sort_index()
         write_csv(faces, table[FACE])
         write_csv(rejects, refusals)

@@ -216,6 +216,14 @@ def test_features_that_many_photos_have_count_half():
     assert len(candidates.find(sharing(4))) > 38
 
 
+def test_features_that_agree_in_half_their_code_alone_do_not_count():
+    left, right = noise(2)
+    right[:9] = left[:9]
+    for bits, expected in ((14, 1), (15, 0)):
+        right["code"][:9] = left["code"][:9] ^ np.uint64(2**bits - 1 << 40)
+        assert len(candidates.find([left, right])) == expected
+
+
 def test_a_mirrored_candidate_says_so():
     left, right = noise(2)
     right[:9] = mirrored(left[:9])

@@ -46,19 +46,19 @@ def assign(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Se
     Every group, the largest first, goes where its classes are furthest below their fraction. The
     result depends on the seed and the faces, not on their order. Returns the split of every face.
     """
-    groups = pd.crosstab(faces.group, faces.label).sort_index()
-    groups = groups.iloc[np.random.default_rng(seed).permutation(len(groups))]
-    groups = groups.loc[groups.sum(axis=1).sort_values(ascending=False, kind="stable").index]
-    names, targets = list(fractions), np.array(list(fractions.values()))[:, None]
-    totals = groups.sum().to_numpy()
-    counts = np.zeros((len(names), len(totals)))
-    chosen = {}
-    for group, faces_of_class in zip(groups.index, groups.to_numpy(), strict=True):
-        below = targets * (counts.sum(axis=0) + faces_of_class) - counts
-        split = int(np.argmax(below @ (faces_of_class / totals)))
-        counts[split] += faces_of_class
-        chosen[group] = names[split]
-    return faces.group.map(chosen)
+    group, labels = (pd.factorize(faces[name], sort=True)[0] for name in ("group", "label"))
+    sizes = np.zeros((group.max(initial=-1) + 1, labels.max(initial=-1) + 1), np.int64)
+    np.add.at(sizes, (group, labels), 1)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order].sum(axis=1), kind="stable")]
+    targets, totals = np.array(list(fractions.values()))[:, None], sizes.sum(axis=0)
+    counts = np.zeros((len(fractions), len(totals)))
+    chosen = np.zeros(len(sizes), np.int8)
+    for number in order:
+        below = targets * (counts.sum(axis=0) + sizes[number]) - counts
+        chosen[number] = split = np.argmax(below @ (sizes[number] / totals))
+        counts[split] += sizes[number]
+    return named(chosen[group], fractions, faces.index)
 
 
 def hashed(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Series:
@@ -66,13 +66,20 @@ def hashed(faces: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.Se
 
     Every class gets its fractions only about: the more groups, the closer. Returns the split of every face.
     """
-    names, ends = list(fractions), np.cumsum(list(fractions.values()))[:-1]
+    ends = np.cumsum(list(fractions.values()))[:-1]
 
-    def place(sha256: str) -> str:
+    def place(sha256: str) -> int:
         digest = hashlib.sha256(f"{seed} {sha256}".encode()).digest()
-        return names[np.searchsorted(ends, int.from_bytes(digest[:4]) / 2**32, side="right")]
+        return int(np.searchsorted(ends, int.from_bytes(digest[:4]) / 2**32, side="right"))
 
-    return faces.groupby("group", sort=False).sha256.transform("first").map(place)
+    group, names = pd.factorize(faces.group)
+    chosen = np.fromiter(map(place, faces.sha256[~faces.group.duplicated()]), np.int8, len(names))
+    return named(chosen[group], fractions, faces.index)
+
+
+def named(numbers: np.ndarray, fractions: dict[str, float], index: pd.Index) -> pd.Series:
+    """The names of splits, by their numbers."""
+    return pd.Series(pd.array(list(fractions), dtype=str).take(numbers), index)
 
 
 def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[str, str]) -> pd.DataFrame:
@@ -98,10 +105,10 @@ def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[s
     for name in uses:
         if not (faces.dataset == name).any():
             raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
-    held_out = set(divided.group[divided.split != "train"])
+    held_out = divided.group[divided.split != "train"]
     added = faces[faces.dataset.map(uses) == "train"]
     parts = [divided, added[~added.group.isin(held_out)].assign(split="train")]
-    seen = {group for part in parts for group in part.group[part.split != "test"]}
+    seen = pd.concat([part.group[part.split != "test"] for part in parts])
     for name in (name for name, use in uses.items() if use == "test"):
         part = faces[faces.dataset == name]
         if part.group.isin(seen).all():

@@ -20,10 +20,10 @@ from facemask.evaluation.average_precision import (
     ratio,
 )
 from facemask.evaluation.decision import floor
-from facemask.evaluation.metrics import CONFIDENCE, ROUNDS_AT_ONCE
+from facemask.evaluation.metrics import CONFIDENCE
 
 LARGE_ENOUGH = (20, 32)  # pixels of a face's shorter side, for which recall is reported
-ROUNDS = 500  # of the bootstrap
+ROUNDS, ROUNDS_AT_ONCE = 500, 100  # of the bootstrap
 FACE = "face"  # the one class of the variant that looks at places alone
 
 

@@ -1,5 +1,7 @@
 """Metrics of a classifier, for any number of classes."""
 
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,9 @@ import pandas as pd
 
 CONFIDENCE = 0.95
 INTERVAL = f"{100 * CONFIDENCE:g} % interval"
-ROUNDS, ROUNDS_AT_ONCE = 2000, 100
+ROUNDS = 2000
+DRAWN_AT_ONCE = 2**22  # numbers
+FEW = 1000  # groups whose draws are kept: many slices and corruptions have as many
 BINS = 15
 HEADLINES = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss", "calibration_error")
 SCORES = (
@@ -98,6 +102,20 @@ def summary(confusion: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def draws(groups: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each group is drawn in each round of a bootstrap, some rounds at a time: (rounds, groups), int64."""
+    rng, each = np.random.default_rng(seed), np.full(groups, 1 / groups)
+    at_once = max(1, DRAWN_AT_ONCE // groups)
+    for start in range(0, ROUNDS, at_once):
+        yield rng.multinomial(groups, each, min(at_once, ROUNDS - start))
+
+
+@functools.lru_cache(maxsize=4)
+def few_draws(groups: int, seed: int) -> list[np.ndarray]:
+    """As `draws`, kept."""
+    return list(draws(groups, seed))
+
+
 def intervals(
     labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, classes: int, seed: int
 ) -> dict[str, dict[str, float]]:
@@ -115,12 +133,9 @@ def intervals(
     names, which = np.unique(groups, return_inverse=True)
     confusion = np.zeros((len(names), classes, classes))
     np.add.at(confusion, (which, labels, predicted), 1)
-    flat, rng = confusion.reshape(len(names), -1), np.random.default_rng(seed)
-    rounds = [
-        summary((rng.multinomial(len(names), [1 / len(names)] * len(names), ROUNDS_AT_ONCE) @ flat)
-                .reshape(-1, classes, classes))
-        for _ in range(ROUNDS // ROUNDS_AT_ONCE)
-    ]  # fmt: skip
+    flat = confusion.reshape(len(names), -1)
+    drawn = (few_draws if len(names) <= FEW else draws)(len(names), seed)
+    rounds = [summary((numbers @ flat).reshape(-1, classes, classes)) for numbers in drawn]
     samples = {name: np.concatenate([one[name] for one in rounds]) for name in rounds[0]}
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     return {

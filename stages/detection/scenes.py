@@ -86,8 +86,8 @@ def grouped(scenes: pd.DataFrame, archives: dict[str, Files], correlation: float
     # As photos that are one face each, which have no box.
     photos = ordered.drop(columns="features").assign(**to_columns(None)).reset_index(drop=True)
     described = features.Described.one_by_one(np.concatenate(list(ordered.features)), map(len, ordered.features))
-    numbers, pairs = search(photos, described, read_grey, correlation)
-    return ordered.sha256.groupby(numbers).transform("min").str[:16].sort_index(), pairs
+    groups, pairs = search(photos, described, read_grey, correlation)
+    return groups.set_axis(ordered.index).sort_index(), pairs
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], fractions: Fractions, seed: int) -> pd.DataFrame:

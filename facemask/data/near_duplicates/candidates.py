@@ -15,10 +15,11 @@ import numpy as np
 
 from facemask.core import parallel
 from facemask.data.near_duplicates.features import FEATURE, HALF, mirrored
+from facemask.data.near_duplicates.verification import Limits
 
 BITS = (20, 28)  # the least and the most of a key ...
 SPARE = 4  # ... between, so many more than number all entries: few keys are equal by chance
-CLOSE = 14  # bits in which the codes of one feature may differ
+CLOSE = Limits().bits  # in which the codes of one feature may differ
 NEXT = 4  # entries of a sorted table that each one meets, and twice as many as have its key by chance
 RARE = 32  # entries that a key may have to count twice
 SHARED = 6  # equal keys of a candidate, counted so, of features that are turned and scaled alike: ...

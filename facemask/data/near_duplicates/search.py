@@ -23,13 +23,13 @@ PAIR = ["step", "kind", "correlation", "left_dataset", "left_member", "right_dat
 
 def search(
     faces: pd.DataFrame, features: Described, read_grey: Callable[[int], np.ndarray], correlation: float
-) -> tuple[np.ndarray, pd.DataFrame]:
+) -> tuple[pd.Series, pd.DataFrame]:
     """Find near-duplicates, and sample what the search may have left.
 
     Parameters
     ----------
     faces : DataFrame
-        In an order that does not depend on their names; on it depends which pairs are looked at.
+        By their sha256; on the order depends which pairs are looked at.
     features : Described
         Of every face.
     read_grey : callable
@@ -40,7 +40,8 @@ def search(
     Returns
     -------
     (groups, pairs)
-        The number of every face's group; `PAIR` of every candidate, with a correlation of 0 if it cannot be aligned.
+        The name of every face's group, from the least sha256 in it; `PAIR` of every candidate, with a correlation of 0
+        if it cannot be aligned.
     """
     scene = faces.groupby(["dataset", "member"], sort=False).ngroup().to_numpy()
     first = faces.groupby(["sha256", *Box._fields], sort=False).ngroup().drop_duplicates().index.to_numpy()
@@ -69,7 +70,8 @@ def search(
         beyond = verified(candidates.nearest(known, SAMPLE, NEAREST), LOOSER, correlation - LOWER, "sample")
         sample = best_of_each(first[:SAMPLE], beyond)
     rows = [("search", *pair) for pair in identical + found] + [("sample", *pair) for pair in sample]
-    return groups, named(faces, rows)
+    _, firsts = np.unique(groups, return_index=True)
+    return faces.sha256.str[:16].take(firsts[groups]), named(faces, rows)
 
 
 def verify(
