@@ -28,6 +28,7 @@ SHOWN, COLUMNS = 40, 8
 ROWS = 256  # of features, read at once
 PHOTO = ["dataset", "member"]
 Reader = Callable[[np.ndarray], np.ndarray]  # numbers of faces, ascending, to features (faces, features), float64
+REASONS = {(True, False): "prediction", (False, True): "near-duplicate", (True, True): "prediction, near-duplicate"}
 ISSUE = [*PHOTO, "sha256", *Box._fields, "split", "label", "suggested", "probability", "reason"]
 
 
@@ -69,8 +70,9 @@ def collect(manifest: pd.DataFrame, pixels: Path, features: Path) -> tuple[pd.Da
 
 def labels_of_near_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[int, str]:
     """The other label of a face's near-duplicate, by the face's row; only photos with one face each are compared."""
-    alone = faces[~faces.duplicated(PHOTO, keep=False)].reset_index().set_index(PHOTO)
     found = pairs[(pairs.step == "search") & (pairs.kind != "")]
+    paired = faces[faces.member.isin(found.left_member) | faces.member.isin(found.right_member)]
+    alone = paired[~paired.duplicated(PHOTO, keep=False)].reset_index().set_index(PHOTO)
     other: dict[int, str] = {}
     for pair in found.itertuples():
         left, right = (pair.left_dataset, pair.left_member), (pair.right_dataset, pair.right_member)
@@ -83,16 +85,20 @@ def find(faces: pd.DataFrame, read: Reader, pairs: pd.DataFrame, audit: Audit, s
     """The doubtful faces, the least probable labels first: the columns `ISSUE`, and the row in the shard."""
     classes = sorted(faces.label.unique())
     labels = pd.Categorical(faces.label, categories=classes).codes.astype(int)
-    probabilities = out_of_fold(read, labels, faces.group.to_numpy(), audit.folds, audit.fitted, seed)
-    better = pd.Series(np.array(classes)[suggested(probabilities, labels)], faces.index)
-    other = pd.Series(labels_of_near_duplicates(faces, pairs), dtype=object).reindex(faces.index)
-    reasons = [
-        ", ".join(name for name, holds in (("prediction", predicted), ("near-duplicate", near)) if holds)
-        for predicted, near in zip(better != faces.label, other.notna(), strict=True)
-    ]
-    probability = probabilities[np.arange(len(faces)), labels].round(4)
-    table = faces.assign(suggested=other.fillna(better), probability=probability, reason=reasons)
-    return table[table.reason != ""].sort_values(["probability", "sha256"], kind="stable")
+    probabilities = out_of_fold(read, labels, numbered(faces.group), audit.folds, audit.fitted, seed)
+    better, other = suggested(probabilities, labels), labels_of_near_duplicates(faces, pairs)
+    predicted, near = better != labels, faces.index.isin(list(other))
+    table = faces[predicted | near].assign(
+        suggested=[other.get(row, classes[better[row]]) for row in np.flatnonzero(predicted | near)],
+        probability=probabilities[np.arange(len(faces)), labels].round(4)[predicted | near],
+        reason=[REASONS[one, two] for one, two in zip(predicted, near, strict=True) if one or two],
+    )
+    return table.sort_values(["probability", "sha256"], kind="stable")
+
+
+def numbered(groups: pd.Series) -> np.ndarray:
+    """Groups as numbers, in the order of their names: (n,), int."""
+    return pd.factorize(groups, sort=True)[0]
 
 
 def told_apart(faces: pd.DataFrame, read: Reader, audit: Audit, seed: int) -> float | None:
@@ -102,7 +108,7 @@ def told_apart(faces: pd.DataFrame, read: Reader, audit: Audit, seed: int) -> fl
     codes = pd.Categorical(faces.dataset).codes.astype(int)
     if not codes.any():
         return None
-    probabilities = out_of_fold(read, codes, faces.group.to_numpy(), audit.folds, audit.fitted, seed)
+    probabilities = out_of_fold(read, codes, numbered(faces.group), audit.folds, audit.fitted, seed)
     return round(float(balanced_accuracy_score(codes, probabilities.argmax(axis=1))), 4)
 
 
