@@ -76,7 +76,7 @@ def main() -> None:
         order = np.random.default_rng(1).permutation(count)
         photos = Copies(described[:count], order)
         pairs, searched = called(candidates.find, photos)
-        _, sampled = called(candidates.nearest, photos, SAMPLE, NEAREST)
+        _, sampled = called(candidates.nearest, photos, np.arange(count), np.arange(SAMPLE), NEAREST)
         start = time.perf_counter()
         for left, right, _ in pairs[:: -(-len(pairs) // COMPARED)].tolist():
             if (matrix := align(photos[left], photos[right])) is not None:

@@ -95,10 +95,10 @@ def robustness(slices: pd.DataFrame, corruptions: pd.DataFrame) -> str:
         for row in slices[slices.below_rest == 1].itertuples()
     ]
     found = "Slices whose accuracy lies, with its whole interval, below that of the rest:\n\n" + "\n".join(below)
-    none = "No slice by size, aspect, brightness, sharpness or an attribute of the user's lies below the rest."
+    none = "No slice by size, aspect, brightness, sharpness, dataset or an attribute of the user's lies below the rest."
     return (
         f"{table(['corruption', *grid.columns], rows)}\n\nBy severity; 0 is the same {corruptions.photos.max():,} test "
-        "faces as they are. Patch, hand and scarf are drawn on unmasked faces alone.\n\n"
+        "faces as they are. Patch, hand and scarf are drawn on unmasked faces alone, and compared with those.\n\n"
         f"{found if below else none}"
     )
 
@@ -110,7 +110,7 @@ def decision_rule(rule: dict[str, Any]) -> str:
     else:
         label = (
             f"The predicted class is {rule['label']} from a probability of {rule['threshold']:.4f} on, where its "
-            f"recall on validation is {100 * rule['recall']:g}%; below it, the argmax of the other classes."
+            f"recall on validation is at least {100 * rule['recall']:g}%; below it, the argmax of the other classes."
         )
     if rule["temperature"] is None:
         return f"{label} The probabilities are not calibrated."
@@ -198,7 +198,7 @@ From {", ".join(records)}. Origin, licences, near-duplicates and doubtful labels
 ## Limits
 
 - It is for faces that fill the photo: crop them first, {settings.survey.margin:.0%} wider than the face on every side.
-  It was not evaluated on faces below {settings.survey.min_size} pixels.
+  It was not evaluated on marked faces below {settings.survey.min_size} pixels.
 - The test split has the same source as the training data. Scores on an external test set are closer to those on your
   own photos.
 - Near-duplicates with hardly any texture, and some that are largely covered, are not recognised: such photos may be in

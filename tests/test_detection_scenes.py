@@ -177,6 +177,23 @@ def test_pasted_faces_lie_on_no_other_face_and_are_marked():
             assert scene_augmentation.covered(faces[:1], face[1:]) == 0
 
 
+def test_a_face_whose_surroundings_hold_another_is_not_pasted():
+    """The other one would be background."""
+    pixels, rng = np.full((200, 200, 3), 128, np.uint8), np.random.default_rng(0)
+    alone, pair = np.array([[0, 20, 20, 40, 45]], np.float32), np.array([[0, 20, 20, 40, 45], [1, 38, 25, 46, 35]])
+    count = [sum(len(paste(pixels, alone[:0], (pixels, one), rng)[1]) for _ in range(50)) for one in (alone, pair[:1])]
+    assert min(count) == 50
+    labels = [paste(pixels, alone[:0], (pixels, pair.astype(np.float32)), rng)[1][:, 0] for _ in range(50)]
+    assert set(np.concatenate(labels)) == {1}
+
+
+def test_a_smaller_scene_is_averaged_as_by_letterbox():
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    small, _ = fitted(pixels, np.zeros((0, 5), np.float32), 32, 32, SceneAugment(**STILL), np.random.default_rng(0))
+    boxed, _ = letterbox(Image.fromarray(pixels), 32)
+    assert small.std() < 1.6 * np.asarray(boxed).std()
+
+
 def test_without_augmentation_a_scene_stays_as_it_is_and_with_it_depends_on_the_generator():
     scene = scene_of((0, 5, 8, 25, 28))
     pixels, faces = alter(scene, [scene] * 4, SceneAugment(**STILL), True, np.random.default_rng(0))

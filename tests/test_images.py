@@ -170,6 +170,11 @@ def test_one_pixel_is_a_photo():
     assert resize(decode(encode(Image.new("RGB", (1, 1), "red"), "PNG")), 32).shape == (32, 32, 3)
 
 
+def test_a_large_photo_is_cut_out_as_it_is_predicted():
+    content = encode(Image.fromarray(picture(1200, 1600)), "JPEG", quality=95)
+    assert (cut_out(content, None, 64) == resize(decode(content), 64)).all()
+
+
 def test_reduced_decoding_is_close_to_full_decoding():
     large = Image.fromarray(picture(1200, 1600))
     content = encode(large, "JPEG", quality=95)

@@ -121,6 +121,11 @@ def noise(count: int, seed: int = 0) -> list[np.ndarray]:
     return photos
 
 
+def alone(photos: list[np.ndarray]) -> np.ndarray:
+    """Groups of one photo each."""
+    return np.arange(len(photos))
+
+
 # --- the whole way
 
 
@@ -241,7 +246,7 @@ def test_thousands_of_near_duplicates_are_one_group_and_cost_no_more_than_linear
 
 def test_a_collection_in_many_steps_has_the_same_candidates(monkeypatch, faces):
     found = [extract(photo) for photo in greys(faces)]
-    whole, close = candidates.find(found), nearest(found, 5, 3)
+    whole, close = candidates.find(found), nearest(found, alone(found), np.arange(5), 3)
     assert len(whole) > 10
     for name, step in (
         ("PHOTOS_A_COUNT", 7),
@@ -254,16 +259,19 @@ def test_a_collection_in_many_steps_has_the_same_candidates(monkeypatch, faces):
     assert (candidates.find(found) == whole).all()
     features = candidates.Features(np.concatenate(found), np.cumsum([len(photo) for photo in found]))
     assert sum(1 for _ in candidates.ranges(features, 20)) > 4
-    assert (nearest(found, 5, 3) == close).all()
+    assert (nearest(found, alone(found), np.arange(5), 3) == close).all()
 
 
 def test_the_nearest_photos_share_most(faces):
     photos = noise(30)
     for other, shared in ((7, 40), (21, 25), (12, 10)):
         photos[other][:shared] = mirrored(photos[0][:shared]) if other == 21 else photos[0][:shared]
-    pairs = nearest(photos, 1, 3)
+    pairs = nearest(photos, alone(photos), np.arange(1), 3)
     assert pairs.tolist() == [[0, 7, 0], [0, 21, 1], [0, 12, 0]]
-    assert set(nearest(photos, 2, 1)[:, 0]) == {0, 1}
+    assert set(nearest(photos, alone(photos), np.array([0, 7]), 1)[:, 0]) == {0, 7}
+    groups = alone(photos)
+    groups[7] = groups[0]  # known already, so others are looked at instead
+    assert nearest(photos, groups, np.arange(1), 2).tolist() == [[0, 21, 1], [0, 12, 0]]
 
 
 def test_the_nearest_photos_are_those_with_most_equal_quarters_of_codes():
@@ -284,13 +292,13 @@ def test_the_nearest_photos_are_those_with_most_equal_quarters_of_codes():
             for flip in (0, 1)
             if other != photo
         }
-        found = nearest(photos, photo + 1, 5)
+        found = nearest(photos, alone(photos), np.arange(photo + 1), 5)
         mine = [tuple(pair) for pair in found[found[:, 0] == photo][:, 1:].tolist()]
         assert mine == sorted(counts, key=lambda pair: (-counts[pair], pair))[:5]
     unlike = noise(2)
     for photo, quarter in zip(unlike, (0, 1), strict=True):
         photo["code"] = quarter * (2**64 // 15)
-    assert len(nearest(unlike, 2, 5)) == 0
+    assert len(nearest(unlike, alone(unlike), np.arange(2), 5)) == 0
 
 
 def test_people_before_one_background_are_no_near_duplicates():

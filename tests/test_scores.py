@@ -136,6 +136,19 @@ def test_near_duplicates_count_as_one_observation():
     assert width["naive"] < 0.5 * width["1"]
 
 
+def test_an_interval_without_errors_ends_by_the_rule_of_three_of_its_groups():
+    labels, groups = np.array([0] * 10 + [1] * 90), np.array([0] * 5 + list(range(1, 96)))
+    perfect = intervals(labels, labels, groups, 2, 7)  # 96 groups, 6 of the smaller class
+    assert perfect["accuracy"] == {"low": pytest.approx(1 - 3 / 96), "high": 1}
+    assert perfect["balanced_accuracy"] == perfect["f1"] == {"low": pytest.approx(1 - 3 / 12), "high": 1}
+    hopeless = intervals(labels, 1 - labels, groups, 2, 7)
+    assert hopeless["accuracy"] == {"low": 0, "high": pytest.approx(3 / 96)}
+    few = intervals(labels[:2], labels[:2], groups[4:6], 2, 7)
+    assert few["accuracy"] == {"low": 0, "high": 1}
+    one_wrong = intervals(labels, np.append(labels[:-1], 0), groups, 2, 7)["accuracy"]
+    assert perfect["accuracy"]["low"] < one_wrong["high"]
+
+
 def test_every_headline_has_an_interval_around_it():
     result = score(LABELS, PROBABILITIES, CLASSES)
     for name, interval in result["interval"].items():

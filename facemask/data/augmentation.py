@@ -99,7 +99,7 @@ def degrade(pixels: np.ndarray, augment: Augment, rng: np.random.Generator) -> n
         pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB)
     if rng.random() < augment.erase:
         width, height = (round(size * fraction) for fraction in rng.uniform(*ERASED_SIDE, 2))
-        left, top = rng.integers(0, size - width), rng.integers(0, size - height)
+        left, top = rng.integers(0, size - width + 1), rng.integers(0, size - height + 1)
         pixels = pixels.copy()
         pixels[top : top + height, left : left + width] = rng.integers(0, 256, 3)
     return pixels

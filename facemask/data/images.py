@@ -1,8 +1,4 @@
-"""Decoding and resizing of photos, the same in the pipeline and in prediction.
-
-But for one thing: of a JPEG that is a face as a whole and much larger than needed, the pipeline decodes a smaller
-version (`at_least`), which differs in the last grey levels.
-"""
+"""Decoding and resizing of photos, the same in the pipeline and in prediction."""
 
 import io
 import struct
@@ -49,7 +45,7 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
     content : bytes
         The file, in any of `FORMATS`.
     at_least : int, optional
-        A JPEG may be decoded smaller, with both sides still at least twice this many pixels.
+        A JPEG may be decoded smaller, with both sides still at least twice this many pixels, and less sharp.
 
     Raises
     ------
@@ -155,6 +151,5 @@ def cut_out(content: bytes, box: tuple[int, int, int, int] | None, size: int) ->
     -------
     ndarray (size, size, 3), uint8
     """
-    if box is None:
-        return resize(decode(content, at_least=size), size)
-    return resize(decode(content).crop(box), size)
+    image = decode(content)
+    return resize(image.crop(box) if box else image, size)

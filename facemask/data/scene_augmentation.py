@@ -51,8 +51,11 @@ def fitted(
     mirror = augment.flip and rng.random() < 0.5
     across, down = (rng.uniform(min(0, room), max(0, room)) for room in (width - scale * side, height - scale * side))
     matrix = np.array([[-scale, 0, across + scale * side] if mirror else [scale, 0, across], [0, scale, down]])
+    if scale < 1:  # averaged, as in `letterbox`: INTER_LINEAR would skip pixels
+        pixels = cv2.resize(pixels, (max(1, round(scale * side)),) * 2, interpolation=cv2.INTER_AREA)
+    from_smaller = matrix * [side / len(pixels), side / len(pixels), 1]
     moved = cv2.warpAffine(
-        pixels, pixel_centres(matrix), (width, height), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3
+        pixels, pixel_centres(from_smaller), (width, height), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3
     )
     placed = faces.copy()
     placed[:, [1, 3]] = matrix[0, 0] * faces[:, [3, 1] if mirror else [1, 3]] + matrix[0, 2]
@@ -97,23 +100,26 @@ def paste(
     """Some faces of another scene, with soft edges, where no face is (copy-paste: Ghiasi et al., 2021)."""
     side, (other, others) = len(pixels), source
     pixels, pasted = pixels.copy(), [faces]
-    for face in rng.permutation(others)[: rng.integers(*PASTED)]:
+    for number in rng.permutation(len(others))[: rng.integers(*PASTED)]:
+        face = others[number]
         reach = MARGIN * (face[3:] - face[1:3])
         left, top = np.clip(np.floor(face[1:3] - reach), 0, side).astype(int)
         right, bottom = np.clip(np.ceil(face[3:] + reach), 0, side).astype(int)
         scale = math.exp(rng.uniform(*np.log(SIZES)))
         width, height = (max(2, round(scale * length)) for length in (right - left, bottom - top))
-        if max(width, height) >= side:
+        neighbours = np.delete(others, number, axis=0)  # which would be pasted with it, unlabelled
+        if max(width, height) >= side or covered(neighbours, np.array([left, top, right, bottom])) >= LEAST_SEEN:
             continue
-        x, y = int(rng.integers(0, side - width)), int(rng.integers(0, side - height))
+        x, y = int(rng.integers(0, side - width + 1)), int(rng.integers(0, side - height + 1))
         if covered(np.concatenate(pasted), np.array([x, y, x + width, y + height])) > 0:
             continue
         patch = cv2.resize(other[top:bottom, left:right], (width, height), interpolation=cv2.INTER_AREA)
         opacity = soft_ellipse(width, height)
         region = pixels[y : y + height, x : x + width]
         region[...] = opacity * patch + (1 - opacity) * region
-        shift = np.array([x - scale * left, y - scale * top])
-        pasted.append(np.array([[face[0], *(scale * face[1:3] + shift), *(scale * face[3:] + shift)]], np.float32))
+        ratio = np.array([width / (right - left), height / (bottom - top)])  # of whole pixels
+        shift = np.array([x, y]) - ratio * [left, top]
+        pasted.append(np.array([[face[0], *(ratio * face[1:3] + shift), *(ratio * face[3:] + shift)]], np.float32))
     return pixels, visible(np.concatenate(pasted), 0, 0, side, side)
 
 

@@ -41,36 +41,17 @@ class Evaluated(NamedTuple):
     ----------
     split : str
         The hash of the manifest.
-    photos : int
-        In the test split.
-    balanced : int
-        What it would have if all its classes were as small as the smallest.
     scores : DataFrame
         Columns value and low, the lower end of the interval, by score.
     """
 
     split: str
-    photos: int
-    balanced: int
     scores: pd.DataFrame
 
 
-def evaluated(split: str, scores: str, report: str) -> Evaluated:
-    """The scores on the test split, from the CSV of `metrics.scores_table` and `metrics.class_table`."""
-    scores_table, classes = (read_csv(io.StringIO(text)).query("test_set == 'test'") for text in (scores, report))
-    photos = classes.photos.to_numpy(int)
-    return Evaluated(split, int(photos.sum()), len(photos) * int(photos.min()), scores_table.set_index("score"))
-
-
-def least(before: Evaluated, score: str) -> float:
-    """The lower end of a score's interval.
-
-    Without errors a bootstrap interval has no width; then the rule of three applies, 1 - 3 / n (J. Hanley,
-    A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983). Of balanced accuracy every class is
-    as large a part as the smallest.
-    """
-    photos = before.balanced if score == "balanced_accuracy" else before.photos
-    return min(float(before.scores.low[score]), 1 - 3 / photos)
+def evaluated(split: str, scores: str) -> Evaluated:
+    """The scores on the test split, from the CSV of `metrics.scores_table`."""
+    return Evaluated(split, read_csv(io.StringIO(scores)).query("test_set == 'test'").set_index("score"))
 
 
 def worse(now: Evaluated, before: Evaluated) -> list[str]:
@@ -85,7 +66,7 @@ def worse(now: Evaluated, before: Evaluated) -> list[str]:
     """
     if now.split != before.split:
         raise UserError("the manifests differ, so the scores are of different test splits")
-    values = {score: (now.scores.value[score], before.scores.value[score], least(before, score)) for score in GATED}
+    values = {score: (now.scores.value[score], before.scores.value[score], before.scores.low[score]) for score in GATED}
     return [
         f"{score} fell from {former:.4f} to {value:.4f}, below the {INTERVAL} (from {low:.4f})"
         for score, (value, former, low) in values.items()

@@ -122,7 +122,10 @@ def intervals(
     """Cluster bootstrap: intervals at the level `CONFIDENCE` of the scores in `summary`.
 
     Whole groups are resampled, since near-duplicates are one observation (B. Efron, R. Tibshirani, "An introduction to
-    the bootstrap", 1993; C. Field, A. Welsh, "Bootstrapping clustered data", 2007).
+    the bootstrap", 1993; C. Field, A. Welsh, "Bootstrapping clustered data", 2007). Where nothing is wrong, or nothing
+    right, that interval would have no width; then it ends at 1 - 3 / n, or 3 / n, by the rule of three (J. Hanley,
+    A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983), with the number of groups for n; of
+    means over the classes, as if every class had as few as the smallest.
 
     Parameters
     ----------
@@ -138,10 +141,15 @@ def intervals(
     rounds = [summary((numbers @ flat).reshape(-1, classes, classes)) for numbers in drawn]
     samples = {name: np.concatenate([one[name] for one in rounds]) for name in rounds[0]}
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    return {
-        name: dict(zip(("low", "high"), map(float, np.quantile(values, ends)), strict=True))
-        for name, values in samples.items()
-    }
+    found = {name: np.quantile(values, ends) for name, values in samples.items()}
+    of_class = (confusion.sum(axis=2) > 0).sum(axis=0)
+    balanced = (of_class > 0).sum() * of_class[of_class > 0].min()
+    right = (labels == predicted).mean()
+    for name, bounds in found.items():
+        margin = min(1.0, 3 / (len(names) if name == "accuracy" else balanced))
+        if right in (0, 1):
+            bounds[:] = (1 - margin, 1) if right else (0, margin)
+    return {name: {"low": float(low), "high": float(high)} for name, (low, high) in found.items()}
 
 
 def score(

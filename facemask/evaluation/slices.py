@@ -65,8 +65,8 @@ def by_slice(predictions: pd.DataFrame, attributes: pd.DataFrame, seed: int) -> 
             inside = parts == part
             found, rest = accuracy(predictions[inside], seed), predictions[~inside]
             others = float((rest.label == rest.predicted).mean())
-            most = found["high"] or 3 / found["photos"]  # the rule of three, where none is right
-            rows.append({"attribute": name, "slice": part, **found, "rest": others, "below_rest": int(most < others)})
+            below = int(found["high"] < others)
+            rows.append({"attribute": name, "slice": part, **found, "rest": others, "below_rest": below})
     return pd.DataFrame(rows, columns=SLICE)
 
 

@@ -18,7 +18,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import read_csv
 from facemask.evaluation import gate, markdown
 from facemask.evaluation.metrics import HEADLINES, INTERVAL
-from facemask.experiments.dvc import MANIFEST, REPORT, SCORES, at, commit_of, dvc, git, output
+from facemask.experiments.dvc import MANIFEST, SCORES, at, commit_of, dvc, git, output
 
 TEST = "metrics/test.json"
 EXTERNAL = "metrics/external.json"
@@ -115,10 +115,10 @@ def figures(commit: str, url: str | None) -> str:
 def main(branch: str) -> None:
     commit = git("merge-base", commit_of(branch), "HEAD")
     former, split = output(at(commit, "dvc.lock"), MANIFEST), output(Path("dvc.lock").read_text(), MANIFEST)
-    now = gate.evaluated(split, Path(SCORES).read_text(), Path(REPORT).read_text())
+    now = gate.evaluated(split, Path(SCORES).read_text())
     fallen, verdict = [], "The model is not worse than allowed."
     try:
-        if fallen := gate.worse(now, gate.evaluated(former, at(commit, SCORES), at(commit, REPORT))):
+        if fallen := gate.worse(now, gate.evaluated(former, at(commit, SCORES))):
             verdict = "\n".join(f"**Worse:** {reason}." for reason in fallen)
     except UserError as error:
         verdict = f"Not compared: {error}."

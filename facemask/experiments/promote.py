@@ -17,7 +17,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import read_csv
 from facemask.evaluation import gate
 from facemask.experiments import tracking
-from facemask.experiments.dvc import MANIFEST, RECORD, REPORT, SCORES, at, check_whole, commit_of, git, output
+from facemask.experiments.dvc import MANIFEST, RECORD, SCORES, at, check_whole, commit_of, git, output
 from facemask.experiments.mlflow_store import store
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def evaluated(version: "ModelVersion") -> gate.Evaluated:
 
     try:
         split = mlflow.get_run(version.run_id).data.tags[tracking.SPLIT_TAG]
-        files = (f"runs:/{version.run_id}/{Path(file).name}" for file in (SCORES, REPORT))
-        return gate.evaluated(split, *map(mlflow.artifacts.load_text, files))
+        scores = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{Path(SCORES).name}")
+        return gate.evaluated(split, scores)
     except (mlflow.MlflowException, KeyError):
         raise UserError("its run in MLflow has no scores") from None
 
@@ -116,7 +116,7 @@ def main(revision: str, instead_of: str = "", version: str = "") -> None:
     check_whole(commit)
     variants = read_csv(io.StringIO(at(commit, "metrics/variants.csv")))
     gate.check_export(variants, "accuracy", float(settings["export"]["max_accuracy_drop"]))
-    now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES), at(commit, REPORT))
+    now = gate.evaluated(output(lock, MANIFEST), at(commit, SCORES))
     with store() as experiment:
         run, client = tracking.run_of(output(lock, RECORD), experiment), MlflowClient()
         versions = client.search_model_versions(f"run_id = '{run.info.run_id}'") if run else []

@@ -110,12 +110,8 @@ def on_front(table: pd.DataFrame) -> pd.Series:
 
 
 def choose(table: pd.DataFrame) -> tuple[str, str]:
-    """The best model and the reason: the smallest of those within the interval of the most accurate.
-
-    Without errors a bootstrap interval has no width; then the rule of three applies, as in `gate.least`.
-    """
-    most = table.loc[table.accuracy.idxmax()].copy()
-    most["low"] = min(most.low, 1 - 3 / most.photos)
+    """The best model and the reason: the smallest of those within the interval of the most accurate."""
+    most = table.loc[table.accuracy.idxmax()]
     tied = table[table.accuracy >= most.low]
     best = tied.sort_values(["megabytes", "accuracy"], ascending=[True, False], kind="stable").iloc[0]
     if best["name"] == most["name"] and len(tied) == 1:

@@ -29,7 +29,7 @@ from facemask.evaluation import detection_figures
 from facemask.evaluation.average_precision import MIN_SCORE, map50
 from facemask.evaluation.detection import best_threshold
 from facemask.experiments import measurements
-from facemask.networks import detection
+from facemask.networks import SYNTHETIC, detection
 from facemask.networks.detection.anchors import k_means
 from facemask.networks.detection.training import Training, fit, key_of
 
@@ -73,7 +73,7 @@ def load(folder: Path, split: str, classes: list[str]) -> tuple[np.ndarray, list
 
 def altered(number: int, epoch: int, squares: np.ndarray, faces: list[np.ndarray], settings: Settings) -> Scene:
     """What an epoch shows of a scene; it depends on the seed, the epoch and the scene alone."""
-    rng = np.random.default_rng([settings.seed, epoch, number])
+    rng = np.random.default_rng([settings.seed, epoch, 1 + number])
     others = [(squares[other], faces[other]) for other in rng.integers(0, len(squares), 4)]
     last = epoch >= (1 - settings.augment.mosaic_off) * settings.training.epochs
     return alter((squares[number], faces[number]), others, settings.augment, not last, rng)
@@ -84,7 +84,7 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of an epoch, made by threads while others are trained on; a rest that fills none is left out."""
     size = settings.training.batch_size
-    order = np.random.default_rng([settings.seed, epoch]).permutation(len(squares))
+    order = np.random.default_rng([settings.seed, epoch, 0]).permutation(len(squares))
     order = order[: len(order) // size * size] if len(order) >= size else order
     made = functools.partial(altered, epoch=epoch, squares=squares, faces=faces, settings=settings)
     batch: list[Scene] = []
@@ -143,7 +143,7 @@ def main(
     def score(network: "keras.Model") -> dict[str, float]:
         return {"map50": map50(truth, found(network), classes, len(held_out))}
 
-    weights = params.weights_file(settings.weights)
+    weights = SYNTHETIC if settings.weights == "synthetic" else params.weights_file(settings.weights)
     version = parts.code([sys.modules[__name__]], ["keras", "tensorflow"])
     start = time.perf_counter()
     rows = fit(

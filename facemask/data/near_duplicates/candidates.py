@@ -250,16 +250,18 @@ def agreeing(votes: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate(found))
 
 
-def nearest(photos: Sequence[np.ndarray], sample: int, count: int) -> np.ndarray:
-    """For each of the first photos, those that share most features with it, found less quickly but more surely.
+def nearest(photos: Sequence[np.ndarray], groups: np.ndarray, sample: np.ndarray, count: int) -> np.ndarray:
+    """For some photos, those of other groups that share most features, found less quickly but more surely.
 
     Here a feature is shared where any quarter of its code is equal, and every photo with it counts.
 
     Parameters
     ----------
     photos : sequence of ndarray (n,), FEATURE
-    sample : int
-        For so many photos, ...
+    groups : ndarray (photos,), int
+        Equal for photos that are known to be near-duplicates.
+    sample : ndarray (n,), int
+        For the photos with these numbers ...
     count : int
         ... so many others, each as it is or mirrored.
 
@@ -268,19 +270,18 @@ def nearest(photos: Sequence[np.ndarray], sample: int, count: int) -> np.ndarray
     ndarray (pairs, 3), int
         As `find` gives them, but with a photo of the sample on the left.
     """
-    best = np.zeros((min(sample, len(photos)), count), np.int64)
+    best = np.zeros((len(sample), count), np.int64)
     for start in range(0, len(photos), PHOTOS_A_SCORE):
         block = photos[start : start + PHOTOS_A_SCORE]
         tables = by_quarter(block)
         later = 2 * (len(photos) - start) - np.arange(2 * len(block))  # more for an earlier photo, at least 1
-        for photo, ranks in enumerate(best):
+        for photo, ranks in zip(sample, best, strict=True):
             votes = np.stack([shared(one, tables, len(block)) for one in (photos[photo], mirrored(photos[photo]))], 1)
-            if start <= photo < start + len(block):
-                votes[photo - start] = 0
+            votes[groups[start : start + len(block)] == groups[photo]] = 0
             both = votes.ravel() * (2 * len(photos) + 1) + np.where(votes.ravel(), later, 0)
             ranks[:] = np.partition(np.concatenate([ranks, both]), -count)[-count:]
     pairs = [np.empty((0, 3), np.int64)]
-    for photo, ranks in enumerate(-np.sort(-best, axis=1)):
+    for photo, ranks in zip(sample, -np.sort(-best, axis=1), strict=True):
         other = 2 * len(photos) - ranks[ranks > 0] % (2 * len(photos) + 1)
         pairs.append(np.stack([np.full(len(other), photo), other // 2, other % 2], axis=1))
     return np.concatenate(pairs)

@@ -67,8 +67,9 @@ def search(
         found = verified(candidates.find(known), Limits(), correlation, "compare")
         links.append(np.array([pair[:2] for pair in found if pair[2]], int).reshape(-1, 2))
         groups = connected(len(faces), np.concatenate(links))
-        beyond = verified(candidates.nearest(known, SAMPLE, NEAREST), LOOSER, correlation - LOWER, "sample")
-        sample = best_of_each(first[:SAMPLE], beyond)
+        chosen = np.flatnonzero(~pd.Series(scene[first]).duplicated())[:SAMPLE]  # faces of one photo say one thing
+        nearest = candidates.nearest(known, groups[first], chosen, NEAREST)
+        sample = best_of_each(first[chosen], verified(nearest, LOOSER, correlation - LOWER, "sample"))
     rows = [("search", *pair) for pair in identical + found] + [("sample", *pair) for pair in sample]
     _, firsts = np.unique(groups, return_index=True)
     return faces.sha256.str[:16].take(firsts[groups]), named(faces, rows)
