@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 MAKEFLAGS += --no-print-directory
 ENVIRONMENT := .venv/requirements.lock
 # Columns left out for the width of a terminal: hashes of files, and what parameters or other scores show.
-NOT_COMPARED := Created|Executor|State|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|corruption_accuracy|.*/.*|params.yaml
+NOT_COMPARED := Created|Executor|faces|groups|rejects|leaks|balanced_accuracy|calibration_error|corruption_accuracy|.*/.*|params.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help repro detect keras preset pose verify test slow compare ui diff live promote study pretrain bench lock audit release page
@@ -40,6 +40,7 @@ compare: $(ENVIRONMENT) ## Compare the experiments on this commit: parameters an
 	@dvc exp show --no-pager --only-changed --hide-workspace --keep accuracy --drop '($(NOT_COMPARED))$$'
 
 preset: $(ENVIRONMENT) ## Write presets/NAME.yaml into params.yaml: make preset NAME=archive
+	$(if $(NAME),,$(error name one of $(patsubst presets/%.yaml,%,$(wildcard presets/*.yaml)): make preset NAME=archive))
 	@python -m facemask.experiments.preset name="$$NAME"
 
 pose: $(ENVIRONMENT) ## Add the pose of every face to attributes.csv, whose slices evaluate scores
@@ -68,10 +69,12 @@ diff: $(ENVIRONMENT) ## Show, as Markdown, what differs from BASE (main); fails 
 	@python -m facemask.experiments.diff branch="$$BASE"
 
 promote: $(ENVIRONMENT) ## Make an experiment's model MLflow's champion: make promote EXP=NAME; VERSION=v1.0.0 tags it
+	$(if $(EXP),,$(error name an experiment, as dvc exp show does: make promote EXP=NAME))
 	@python -m facemask.experiments.promote revision="$$EXP" $${INSTEAD_OF:+instead_of="$$INSTEAD_OF"} \
 		$${VERSION:+version="$$VERSION"}
 
 release: $(ENVIRONMENT) ## Make a release of the champion, for upload: make release VERSION=v1.0.0 ADDRESS=URL
+	$(if $(and $(VERSION),$(ADDRESS)),,$(error name a version and where its file will be: make release VERSION=v1.0.0 ADDRESS=URL))
 	@python -m facemask.experiments.release version="$$VERSION" address="$$ADDRESS" \
 		folder=releases description=facemask/inference/release.toml
 

@@ -37,6 +37,11 @@ class Settings(Section):
     train_from: str
 
     @model_validator(mode="after")
+    def weights_fit_network(self) -> "Settings":
+        networks.check_weights(self.model, self.alpha, self.weights)
+        return self
+
+    @model_validator(mode="after")
     def weights_fit_cut(self) -> "Settings":
         if self.weights == "none" and self.train_from != "input":
             raise ValueError(

@@ -10,6 +10,7 @@ from facemask.core import cli, params
 from facemask.core.files import remove
 from facemask.core.params import Section
 from facemask.data.sources import Datasets, obtain
+from facemask.data.sources.local import Local, find
 
 
 class Settings(Section):
@@ -20,6 +21,9 @@ class Settings(Section):
 
 def main(raw: Path, parameters: Path = Path("params.yaml")) -> str:
     datasets = params.load(Settings, parameters).datasets
+    for dataset in datasets.values():
+        if isinstance(dataset, Local):  # before others are downloaded
+            find(dataset)
     for name, dataset in datasets.items():
         obtain(name, dataset, raw)
     for path in raw.iterdir():  # files of datasets that were removed from params.yaml

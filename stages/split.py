@@ -179,9 +179,10 @@ def main(faces: Path, rejects: Path, pairs: Path, manifest: Path, headlines: Pat
     write_json(headlines, {"faces": len(placed), "groups": placed.group.nunique(), "rejects": len(refused)})
     write_json(details, amount)
     parts = ", ".join(f"{count:,} {name}" for name, count in placed.groupby("split", sort=False).size().items())
-    crossing = "have" if settings.split.method == "given" else "would have, split face by face,"
+    how = "in the given splits" if settings.split.method == "given" else "if split face by face"
     left_out = sum(amount["near_duplicates"]["left_out"].values())
-    return f"{parts}; {leaks:,} faces {crossing} a near-duplicate in a later split; {left_out:,} are left out for one"
+    found = f"near-duplicates in a later split {how}: {leaks:,} faces; left out as near-duplicates: {left_out:,}"
+    return f"{parts}; {found}"
 
 
 if __name__ == "__main__":

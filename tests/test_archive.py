@@ -37,6 +37,19 @@ def test_the_contents_do_not_depend_on_the_compression():
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_names_in_utf_8_are_read_where_the_zip_does_not_say_so():
+    """As macOS writes them; what is no UTF-8 keeps the old encoding of zips."""
+    name = "в маске/é.jpg"
+    with zipfile.ZipFile(RAW, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("x" * len(name.encode())), b"one")
+        archive.writestr(zipfile.ZipInfo("y.jpg"), b"two")
+    unflagged = RAW.read_bytes().replace(b"x" * len(name.encode()), name.encode()).replace(b"y.jpg", b"\x82.jpg")
+    RAW.write_bytes(unflagged)
+    with Archive(RAW) as archive:
+        assert sorted(archive.names) == sorted([name, "é.jpg"])
+        assert archive.read(name) == b"one"
+
+
 def test_litter_and_folders_are_not_members():
     zip_of(("é/ü 1.jpg", b"x"), ("__MACOSX/._1.jpg", b""), ("a/.DS_Store", b""), ("a/Thumbs.db", b""), ("a/", b""),
            ("a/Icon\r", b""))  # fmt: skip

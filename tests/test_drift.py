@@ -164,6 +164,15 @@ def test_numbers_of_one_distribution_have_an_index_of_about_chance():
         assert one.p is None or one.p > 0.001
 
 
+def test_a_picture_does_not_replace_the_log(exported):
+    Log(Path("log.csv"))([FACE] * 40)
+    before = Path("log.csv").read_bytes()
+    done = facemask("drift", "log.csv", "--model", exported, "--output", "log.csv")
+    assert done.returncode == 1
+    assert done.stderr == "facemask drift: --output: log.csv is a picture, and its name ends in .png\n"
+    assert Path("log.csv").read_bytes() == before
+
+
 def test_a_change_from_one_value_is_seen_in_either_direction():
     labels = np.array(["a"] * 100)
     same = {name: np.full(100, 96.0) for name in COLUMNS[1:-1]} | {"label": labels}

@@ -73,13 +73,14 @@ def test_content_that_does_not_match_the_pin_is_refused_and_the_old_zip_stays(tm
     assert stage("fetch", "raw=raw").returncode == 0
 
 
-def test_nothing_at_the_path_is_one_line(tmp_path):
-    write_params(tmp_path, datasets=archived("nowhere.zip"))
+def test_nothing_at_the_path_is_one_line_before_anything_is_fetched(tmp_path):
+    drawn = {"use": "split", "source": "synthetic", "images": 30, "size": 64}
+    write_params(tmp_path, datasets={"drawn": drawn} | archived("nowhere.zip"))
     done = stage("fetch", "raw=raw")
     assert done.returncode == 1
     problem = f"there is nothing at {tmp_path}/nowhere.zip, the path of a dataset"
     assert done.stderr == f"fetch: {problem}; give a zip or a folder of class folders\n"
-    assert sorted(tmp_path.rglob("*")) == [tmp_path / "corrections.csv", tmp_path / "params.yaml", tmp_path / "raw"]
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "corrections.csv", tmp_path / "params.yaml"]
 
 
 def packed(path: str = "photos"):

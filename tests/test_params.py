@@ -8,6 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT, archived, load_params, write_params
 
+from facemask import networks
 from facemask.core import params
 from facemask.core.errors import UserError
 from facemask.experiments import preset, study
@@ -54,6 +55,8 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path, written):
         ({"augment__unmasked": "bare"}, "augment.unmasked: bare is none of survey.classes"),
         ({"head__units": [64]}, "head: units and dropout must have the same length"),
         ({"train_from": "head"}, "would freeze untrained layers"),
+        ({"weights": "synthetic", "alpha": 1.0}, "weights: synthetic are of mobilenet_v2 with alpha 0.35"),
+        ({"weights": "ImageNet"}, "weights: there is no file "),
         ({"lr_schedule": None}, "lr_schedule: None is not allowed"),
     ],
 )
@@ -197,6 +200,6 @@ def test_the_benchmark_trains_with_valid_parameters(monkeypatch):
     from benchmarks import speed
 
     monkeypatch.chdir(ROOT)
-    content = yaml.safe_load(speed.settings(Path("photos.zip"), Path("imagenet.weights.h5")))
+    content = yaml.safe_load(speed.settings(Path("photos.zip"), networks.SYNTHETIC))
     chosen = params.validate(Params, content)
     assert (chosen.datasets["photos"].path, chosen.augment.copies, chosen.train_from) == ("photos.zip", 0, "head")

@@ -27,9 +27,9 @@ def promote(folder: Path, name: str, *more: str, **environment) -> subprocess.Co
     return programs.run("facemask.experiments.promote", f"revision={name}", *more, folder=folder, **environment)
 
 
-def refusal(folder: Path, name: str, **environment) -> str:
+def refusal(folder: Path, name: str, *more: str, **environment) -> str:
     """The one line with which a promotion is refused."""
-    done = promote(folder, name, **environment)
+    done = promote(folder, name, *more, **environment)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     return line
@@ -61,6 +61,7 @@ def test_the_champion_moves_to_an_experiment_and_back(copy, client):
 
 def test_a_model_that_fails_a_gate_is_refused_in_one_line(copy, client):
     assert "there is no experiment or revision nothing; dvc exp list" in refusal(copy, "nothing")
+    assert "VERSION: 1.0 is not a version such as v1.0.0" in refusal(copy, "HEAD", "version=1.0")
     with (copy / "dvc.lock").open("a") as lock:
         lock.write("\n")
     assert "dvc.lock differs from HEAD; commit it first" in refusal(copy, "HEAD")
@@ -105,7 +106,10 @@ def test_a_commit_is_registered_as_a_version_by_a_git_tag_only_if_it_is_promoted
     assert done.stdout.splitlines()[-1].startswith("mask-classifier@v1.0.0: registered in Git; to share it: git push")
     head = shell("git", "rev-parse", "HEAD", cwd=copy)
     assert shell("git", "rev-parse", "mask-classifier@v1.0.0^{commit}", cwd=copy) == head
-    for version, reason in (("v1.0.0", "promoted, but not registered as v1.0.0: "), ("one", "not registered as one: ")):
+    for version, reason in (
+        ("v1.0.0", "promoted, but not registered as v1.0.0: "),
+        ("one", "one is not a version such"),
+    ):
         again = promote(copy, "HEAD", f"version={version}")
         assert again.returncode == 1
         [line] = again.stderr.splitlines()

@@ -208,6 +208,7 @@ FAULTS = {
     "no folder to write to": (["in.avi", "--output", "text.mp4/out.mp4"], "File exists|Not a directory"),
     "no video format": (["in.avi", "--output", "out.txt"], "out.txt is none of .mp4 .mkv .avi"),
     "two outputs in one": (["in.avi", "--output", "o.avi", "--events", "./o.avi"], "are the same file o.avi"),
+    "the log in one of them": (["in.avi", "--events", "o.csv", "--log", "./o.csv"], "are the same file o.csv"),
     "the video itself": (["in.avi", "--output", "in.avi"], "in.avi is the video itself"),
     "events to nowhere": (["in.avi", "--events", "nowhere/e.jsonl"], "No such file or directory .nowhere/e.jsonl"),
     "no windows": (["in.avi", "--window"], "this OpenCV opens no windows here"),

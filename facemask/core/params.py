@@ -123,6 +123,8 @@ def validate(model: type[Model], tree: dict[str, Any], file: Path = Path("params
         return model.model_validate(tree)
     except ValidationError as error:
         raise UserError("; ".join(explain(one, model, file) for one in error.errors())) from None
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
 
 
 def load(model: type[Model], file: Path = Path("params.yaml")) -> Model:

@@ -1,5 +1,6 @@
 """Zip files: written reproducibly, checked before they are read."""
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -15,6 +16,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import EARLIEST_ZIP_DATE, replacing
 
 LITTER = {"__MACOSX", ".DS_Store", "Icon\r", "Thumbs.db", "desktop.ini"}
+UTF_8 = 0x800  # the flag of a member whose name is
 MAX_MEMBERS = 500_000
 MAX_PHOTO_BYTES = 128 * 2**20
 MAX_RATIO = 200
@@ -38,6 +40,14 @@ def report_litter(names: Iterable[str]) -> None:
     if names := list(names):
         kinds = sorted(LITTER & {part for name in names for part in PurePosixPath(name).parts})
         print(f"{len(names):,} files left out that operating systems make ({', '.join(map(str.strip, kinds))})")
+
+
+def true_name(member: zipfile.ZipInfo) -> str:
+    """The name of a member: in UTF-8 where its bytes are, also if the zip says nothing of it."""
+    if not member.flag_bits & UTF_8:
+        with contextlib.suppress(UnicodeError):
+            return member.filename.encode("cp437").decode("utf-8")
+    return member.filename
 
 
 def objection(name: str, member: zipfile.ZipInfo) -> str | None:
@@ -104,7 +114,7 @@ class Files(Protocol):
 class Archive:
     """A zip in which every member is checked before the first is read.
 
-    Some programs on Windows write backslashes; here, names have slashes.
+    Some programs on Windows write backslashes; here, names have slashes. Some on macOS write UTF-8 without saying so.
 
     Attributes
     ----------
@@ -133,7 +143,7 @@ class Archive:
             raise UserError(f"{path.name} is not a zip, or is cut short; get it again") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
-            name = member.filename.replace("\\", "/")
+            name = true_name(member).replace("\\", "/")
             if name.endswith("/"):
                 continue
             reason = objection(name, member)

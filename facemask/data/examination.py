@@ -86,7 +86,7 @@ def read(dataset: str, archive: Archive, survey: Survey) -> tuple[list[dict[str,
         rejects += [(dataset, *reject) for reject in refused]
     rejects += [(dataset, name, "no photo", "marks no photo of its name") for name in strays]
     marking = len(archive.names) - len(photos) - len(strays)
-    print(f"{dataset}: {len(archive.names):,} files, of which {marking:,} mark the faces of others")
+    print(f"{dataset}: {len(archive.names):,} files, {marking:,} of them annotations")
     return faces, rejects
 
 

@@ -90,6 +90,23 @@ def check_better(now: gate.Evaluated, present: "ModelVersion", revision: str) ->
         )
 
 
+def check_version(version: str) -> None:
+    """Refuse what is no version, before anything is changed.
+
+    Raises
+    ------
+    UserError
+        With the form that a version has.
+    """
+    from gto.exceptions import InvalidVersion
+    from gto.versions import SemVer
+
+    try:
+        SemVer(version)
+    except InvalidVersion:
+        raise UserError(f"VERSION: {version} is not a version such as v1.0.0") from None
+
+
 def register(commit: str, version: str) -> str:
     """Register a commit as a version of the artifact, by GTO; return the Git tag, which is not pushed.
 
@@ -111,6 +128,8 @@ def main(revision: str, instead_of: str = "", version: str = "") -> None:
     from mlflow.tracking import MlflowClient
 
     check_committed(revision)
+    if version:
+        check_version(version)
     commit = commit_of(revision)
     lock, settings = at(commit, "dvc.lock"), yaml.safe_load(at(commit, "params.yaml"))
     check_whole(commit)
@@ -123,7 +142,7 @@ def main(revision: str, instead_of: str = "", version: str = "") -> None:
         if not versions:
             raise UserError(
                 f"{revision}: MLflow has no run of it; with that commit checked out: "
-                "dvc repro --force --single-item record"
+                "dvc repro, and dvc repro --force --single-item record"
             )
         number, present = versions[0].version, champion(client)
         if present and str(present.version) not in (str(number), instead_of):

@@ -15,9 +15,24 @@ from facemask.networks import alexnet, applications, cnn
 if TYPE_CHECKING:
     import keras
 
+SYNTHETIC_OF = "mobilenet_v2", 0.35
 SYNTHETIC = Path(__file__).with_name("synthetic.weights.h5")  # made by facemask.experiments.pretrain
 BACKBONES = {"alexnet": alexnet.build, "cnn": cnn.build}  # in addition to keras.applications
 SCRATCH_MOMENTUM = 0.9
+
+
+def check_weights(model: str, alpha: float, weights: str) -> None:
+    """Refuse, before anything is built, weights that are missing or of another network.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or the synthetic weights are of another network or width.
+    """
+    if weights == "synthetic" and (model, alpha) != SYNTHETIC_OF:
+        known, width = SYNTHETIC_OF
+        raise UserError(f"weights: synthetic are of {known} with alpha {width}; give imagenet, none, or a file")
+    weights_file(weights)
 
 
 def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "keras.Model":
@@ -62,7 +77,8 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
                 backbone.load_weights(file)
         except (ValueError, OSError) as error:
             size = f"alpha {alpha:g}, image_size {image_size}"
-            raise UserError(f"weights: {file} does not fit {model}, {size}: {error}") from None
+            why = " ".join(str(error).split())  # Keras lists all values of a layer
+            raise UserError(f"weights: {file} does not fit {model}, {size}: {why:.160}") from None
     elif weights == "none":
         for layer in backbone.layers:
             # Keras' momentum of 0.99 suits ImageNet; in a short training the moving averages would lag behind.

@@ -36,6 +36,20 @@ def name_in(folder: Path, file: Path) -> str:
     return name
 
 
+def find(dataset: Local) -> Path:
+    """Where a dataset is.
+
+    Raises
+    ------
+    UserError
+        If there is nothing.
+    """
+    path = resolve(dataset.path)
+    if not path.exists():
+        raise UserError(f"there is nothing at {path}, the path of a dataset; give a zip or a folder of class folders")
+    return path
+
+
 def fetch(dataset: Local, destination: Path) -> dict[str, str | int | None]:
     """Copy a zip after checking its members, or pack a folder.
 
@@ -44,14 +58,12 @@ def fetch(dataset: Local, destination: Path) -> dict[str, str | int | None]:
     UserError
         If there is nothing at `path`, or it is not a safe zip.
     """
-    path = resolve(dataset.path)
+    path = find(dataset)
     if path.is_dir():
         files = {name_in(path, file): file for file in files_in(path)}
         write_archive(destination, ((name, file.read_bytes()) for name, file in files.items() if not is_litter(name)))
         report_litter(filter(is_litter, files))
-    elif path.is_file():
+    else:
         with Archive(path):
             shutil.copyfile(path, destination)
-    else:
-        raise UserError(f"there is nothing at {path}, the path of a dataset; give a zip or a folder of class folders")
     return {"name": dataset.path, "version": None, "licence": None}

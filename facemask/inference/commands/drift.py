@@ -36,6 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the comparison; return the exit status."""
+    if args.output and args.output.suffix.lower() != ".png":
+        raise UserError(f"--output: {args.output} is a picture, and its name ends in .png")
     folder = folder_of(located(args.model))
     if not (folder / REFERENCE).is_file():
         raise UserError(

@@ -149,11 +149,14 @@ def check_outputs(args: argparse.Namespace) -> None:
         Naming the option and the file.
     """
     video = Path(args.source.removeprefix("file://"))
-    for option, path in (("--output", args.output), ("--events", args.events)):
+    outputs = ("--output", args.output), ("--events", args.events)
+    for option, path in outputs:
         if path and is_file(str(video)) and path.exists() and path.samefile(video):
             raise UserError(f"{option}: {path} is the video itself; name another file")
-    if args.output and args.events and args.output.resolve() == args.events.resolve():
-        raise UserError(f"--output and --events are the same file {args.output}; name two")
+    named = [(option, path) for option, path in (*outputs, ("--log", args.log)) if path]
+    for (first, one), (second, other) in itertools.combinations(named, 2):
+        if one.resolve() == other.resolve():
+            raise UserError(f"{first} and {second} are the same file {one}; name two")
 
 
 def say(line: str) -> None:
