@@ -89,7 +89,7 @@ def find(faces: pd.DataFrame, read: Reader, pairs: pd.DataFrame, audit: Audit, s
     better, other = suggested(probabilities, labels), labels_of_near_duplicates(faces, pairs)
     predicted, near = better != labels, faces.index.isin(list(other))
     table = faces[predicted | near].assign(
-        suggested=[other.get(row, classes[better[row]]) for row in np.flatnonzero(predicted | near)],
+        suggested=[other.get(row, classes[better[row]]) for row in np.flatnonzero(predicted | near).tolist()],
         probability=probabilities[np.arange(len(faces)), labels].round(4)[predicted | near],
         reason=[REASONS[one, two] for one, two in zip(predicted, near, strict=True) if one or two],
     )
