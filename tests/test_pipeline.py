@@ -340,7 +340,7 @@ def test_a_wrong_parameter_stops_a_fresh_repro_with_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"weights": "nowhere.weights.h5"}, "weights: there is no file"),
+        ({"weights": "nowhere.weights.h5"}, "params.yaml: weights: there is no file"),
         ({"weights": "imagenet"}, "weights: imagenet could not be downloaded"),
         ({"train_from": "block_99"}, "train_from: mobilenet_v2 has no layer 'block_99'; give head, input or one of: "),
     ],
