@@ -25,8 +25,7 @@ MEASURED_EPOCHS = 2
 def settings(photos: Path, weights: Path) -> str:
     """The archive preset with a frozen trunk and without augmentation, as the baseline trains."""
     content = preset.merge(yaml.safe_load(Path("params.yaml").read_text()), preset.load("archive"))
-    # Two photos of this test split are more than the gate of the preset allows; here time is measured.
-    changes = {"weights": str(weights), "augment": {"copies": 0}, "export": {"max_accuracy_drop": 0.02}}
+    changes = {"weights": str(weights), "augment": {"copies": 0}}
     content["datasets"]["photos"]["path"] = str(photos)
     content = json.loads(json.dumps(preset.merge(content, HEAD | changes)))  # without the types of ruamel.yaml
     return yaml.safe_dump(content, sort_keys=False)
