@@ -80,7 +80,8 @@ def read_attributes(file: Path, rows: pd.DataFrame, faces: pd.DataFrame) -> pd.D
     if taken := [name for name in MEASURED if name in table]:
         raise UserError(f"{file}: {taken[0]} is an attribute that is measured; give the column another name")
     keys = pd.MultiIndex.from_frame(table[KEY])
-    known, found = (pd.MultiIndex.from_frame(table[KEY].astype(str)) for table in (rows, faces))
+    faces = faces[faces.sha256.isin(table.sha256)]
+    known, found = (pd.MultiIndex.from_frame(one[KEY].astype(str)) for one in (rows, faces))
     for wrong, reason in ((keys.duplicated(), "an earlier line names this face"),
                           (~keys.isin(found), "no face has this sha256 and this box")):  # fmt: skip
         if wrong.any():
