@@ -13,7 +13,6 @@ from facemask.core.errors import UserError
 MANIFEST = "data/manifest.csv"
 RECORD = "metrics/record.json"
 SCORES = "metrics/scores.csv"
-REPORT = "metrics/classification_report.csv"
 
 
 def git(*args: str) -> str:
