@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 
 if TYPE_CHECKING:
     import keras

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from stages import audit
 
 FRACTIONS, SEEDS = (0.01, 0.03, 0.05), (7, 8, 9)
@@ -23,7 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     data = args.checkout / "data"
     pairs = read_csv(data / "pairs.csv")
-    faces, read = audit.collect(read_csv(data / "manifest.csv"), data / "shards", data / "features")
+    faces, read = audit.collect(data / "manifest.csv", data / "shards", data / "features")
     chosen = np.flatnonzero(faces.dataset == args.dataset)
     faces = faces.loc[chosen].reset_index(drop=True)
     classes = np.array(sorted(faces.label.unique()))
@@ -37,7 +37,7 @@ def main() -> None:
             others = [rng.choice(classes[classes != label]) for label in labels[planted]]
             labels[planted] = others
             found = audit.find(faces.assign(label=labels), lambda rows: read(chosen[rows]), pairs, AUDIT, seed)
-            first = found.index[: len(planted)]
+            first = found.sort_values("probability", kind="stable").index[: len(planted)]
             print(
                 f"| {seed} | {len(planted)} | {len(found)} | {np.isin(first, planted).mean():.3f} "
                 f"| {np.isin(planted, found.index).mean():.3f} |",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data import images
 from facemask.data.archive import Archive
 from facemask.data.raw import by_dataset

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from facemask.core import cli, params
 from facemask.core.arrays import Joined
-from facemask.core.files import read_csv, write_csv, write_json
+from facemask.core.files import write_json
 from facemask.core.params import Count, Section, Seed
+from facemask.core.tables import pieces, read_csv, write_csv
 from facemask.data import shards
 from facemask.data.boxes import Box
 from facemask.evaluation import figures
@@ -47,16 +48,20 @@ class Settings(Section):
     audit: Audit
 
 
-def collect(manifest: pd.DataFrame, pixels: Path, features: Path) -> tuple[pd.DataFrame, Reader]:
-    """Every face without its augmented samples, by split, with its row in the shard; and what reads their features."""
-    tables, arrays = [], []
-    for split in shards.names(pixels):
-        originals = np.flatnonzero(shards.rows(pixels, split)["copy"] == 0)
-        tables.append(manifest[manifest.split == split].assign(row=originals))
-        arrays.append(shards.array(features, split))
-    faces, whole = pd.concat(tables, ignore_index=True), Joined(arrays)
-    starts = dict(zip(shards.names(pixels), np.cumsum([0, *map(len, arrays[:-1])]), strict=True))
-    rows = (faces.split.map(starts) + faces.row).to_numpy()
+def collect(manifest: Path, pixels: Path, features: Path) -> tuple[pd.DataFrame, Reader]:
+    """Every face without its augmented samples, by split, with its row in the shard; and what reads their features.
+
+    The index of a face is its row in the manifest.
+    """
+    splits = shards.names(pixels)
+    arrays = [shards.array(features, split) for split in splits]
+    originals = [np.flatnonzero(shards.rows(pixels, split, ["copy"])["copy"] == 0) for split in splits]
+    table = read_csv(manifest, columns=[*PHOTO, "split", "label", "group"])
+    places = np.concatenate([np.flatnonzero(table.split == split) for split in splits])
+    faces = table.take(places).assign(row=np.concatenate(originals))
+    starts = np.cumsum([0, *map(len, arrays[:-1])])
+    rows = np.concatenate([start + part for start, part in zip(starts, originals, strict=True)])
+    whole = Joined(arrays)
 
     def read(numbers: np.ndarray) -> np.ndarray:
         vectors = np.empty((len(numbers), whole.shape[-1]))
@@ -69,7 +74,7 @@ def collect(manifest: pd.DataFrame, pixels: Path, features: Path) -> tuple[pd.Da
 
 
 def labels_of_near_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[int, str]:
-    """The other label of a face's near-duplicate, by the face's row; only photos with one face each are compared."""
+    """The other label of a face's near-duplicate, by the face's index; only photos with one face each are compared."""
     found = pairs[(pairs.step == "search") & (pairs.kind != "")]
     paired = faces[faces.member.isin(found.left_member) | faces.member.isin(found.right_member)]
     alone = paired[~paired.duplicated(PHOTO, keep=False)].reset_index().set_index(PHOTO)
@@ -82,18 +87,26 @@ def labels_of_near_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[
 
 
 def find(faces: pd.DataFrame, read: Reader, pairs: pd.DataFrame, audit: Audit, seed: int) -> pd.DataFrame:
-    """The doubtful faces, the least probable labels first: the columns `ISSUE`, and the row in the shard."""
+    """The doubtful faces, with the class suggested for them, the probability of their label, and the reason."""
     classes = sorted(faces.label.unique())
     labels = pd.Categorical(faces.label, categories=classes).codes.astype(int)
     probabilities = out_of_fold(read, labels, numbered(faces.group), audit.folds, audit.fitted, seed)
     better, other = suggested(probabilities, labels), labels_of_near_duplicates(faces, pairs)
     predicted, near = better != labels, faces.index.isin(list(other))
-    table = faces[predicted | near].assign(
-        suggested=[other.get(row, classes[better[row]]) for row in np.flatnonzero(predicted | near).tolist()],
-        probability=probabilities[np.arange(len(faces)), labels].round(4)[predicted | near],
-        reason=[REASONS[one, two] for one, two in zip(predicted, near, strict=True) if one or two],
+    doubtful = np.flatnonzero(predicted | near)
+    return faces.iloc[doubtful].assign(
+        suggested=[
+            other.get(face, classes[better[row]]) for face, row in zip(faces.index[doubtful], doubtful, strict=True)
+        ],
+        probability=probabilities[doubtful, labels[doubtful]].round(4),
+        reason=[REASONS[predicted[row], near[row]] for row in doubtful],
     )
-    return table.sort_values(["probability", "sha256"], kind="stable")
+
+
+def identified(doubtful: pd.DataFrame, manifest: Path) -> pd.DataFrame:
+    """The doubtful faces with the columns `ISSUE`, the least probable labels first."""
+    keys = [piece.loc[piece.index.isin(doubtful.index), ["sha256", *Box._fields]] for piece in pieces(manifest)]
+    return doubtful.join(pd.concat(keys)).sort_values(["probability", "sha256"], kind="stable")
 
 
 def numbered(groups: pd.Series) -> np.ndarray:
@@ -131,15 +144,15 @@ def draw(doubtful: pd.DataFrame, pixels: Path, sheet: Path) -> None:
 
 def main(manifest: Path, pairs: Path, pixels: Path, features: Path, issues: Path, sources: Path, sheet: Path) -> str:
     settings = params.load(Settings)
-    faces, doubtful, apart = read_csv(manifest), pd.DataFrame(columns=[*ISSUE, "row"]), None
+    faces, doubtful, apart = None, pd.DataFrame(columns=[*ISSUE, "row"]), None
     if settings.train_from != "input":
-        table, read = collect(faces, pixels, features)
-        doubtful = find(table, read, read_csv(pairs), settings.audit, settings.seed)
-        apart = told_apart(table, read, settings.audit, settings.seed)
+        faces, read = collect(manifest, pixels, features)
+        doubtful = identified(find(faces, read, read_csv(pairs), settings.audit, settings.seed), manifest)
+        apart = told_apart(faces, read, settings.audit, settings.seed)
     write_csv(issues, doubtful[ISSUE])
     write_json(sources, {"told_apart": apart})
     draw(doubtful, pixels, sheet)
-    if settings.train_from == "input":
+    if faces is None:
         return "not audited: with train_from: input there are no features"
     counts = ", ".join(f"{count:,} of {split}" for split, count in doubtful.split.value_counts().items())
     return f"{len(doubtful):,} of {len(faces):,} labels are doubtful{f' ({counts})' if counts else ''}"

@@ -14,13 +14,13 @@ import pandas as pd
 from facemask.core import cli, params, parts
 from facemask.core.engine import Task
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
 from facemask.core.params import Section, Seed, Side
 from facemask.core.parts import Part
+from facemask.core.tables import ROWS, read_csv
 from facemask.data import images, preparation, shards
 from facemask.data.augmentation import Augment
 from facemask.data.preparation import READ, prepare, prepare_zip, samples_in
-from facemask.data.raw import by_dataset, zips
+from facemask.data.raw import Zip, by_dataset, zips
 from facemask.evaluation import figures
 
 SHEET_FACES, SHEET_SAMPLES = 5, 6
@@ -47,19 +47,30 @@ def planned(raw: Path, faces: pd.DataFrame, settings: Settings) -> tuple[list[Pa
     size, augment, seed = settings.image_size, settings.augment, settings.seed
     version = parts.code([preparation], images.PACKAGES)
     plan = []
-    for number, own in faces[READ].groupby(homes):
-        zipped = found[number]
+    for number, rows in faces.groupby(homes).indices.items():
+        zipped, own = found[number], faces[READ].take(rows)
         places = {split: files[split, zipped.name] for split in own.split.unique()}
-        arguments = zipped, own, places, size, augment, seed
         key = parts.key(zipped.sha256, own.to_csv(index=False), places, size, augment.model_dump(), seed, version)
-        plan.append(Part(Task(zipped.name, functools.partial(tuple, arguments), here=not zipped.shard), key))
+        arguments = functools.partial(inputs, zipped, faces, rows, places, settings)
+        plan.append(Part(Task(zipped.name, arguments, here=not zipped.shard), key))
     return plan, list(files.values())
 
 
-def write_table(folder: Path, split: str, faces: pd.DataFrame, samples: int) -> None:
+def inputs(zipped: Zip, faces: pd.DataFrame, rows: np.ndarray, places: dict[str, str], settings: Settings) -> tuple:
+    """What `prepare_zip` takes."""
+    return zipped, faces[READ].take(rows), places, settings.image_size, settings.augment, settings.seed
+
+
+def write_table(folder: Path, faces: pd.DataFrame, split: str, samples: int) -> None:
     """Write the table of a split: a row for each face and each of its augmented samples."""
-    table = faces.loc[faces.index.repeat(1 + samples)].drop(columns="split")
-    shards.write_rows(folder, split, table.assign(copy=np.tile(np.arange(1 + samples), len(faces))))
+    rows = np.flatnonzero(faces.split == split)
+    copies = np.arange(1 + samples)
+
+    def repeated(some: np.ndarray) -> pd.DataFrame:
+        table = faces.take(some.repeat(1 + samples)).drop(columns="split")
+        return table.assign(copy=np.tile(copies, len(some)))
+
+    shards.write_rows(folder, split, map(repeated, np.split(rows, range(ROWS, len(rows), ROWS))))
 
 
 def draw_sheet(raw: Path, faces: pd.DataFrame, settings: Settings, sheet: Path) -> None:
@@ -82,7 +93,7 @@ def main(raw: Path, manifest: Path, pixels: Path, record: Path, sheet: Path) -> 
     made = parts.make(pixels, record, plan, prepare_zip, "augment")
     splits = [*shards.SPLITS, *shards.external(faces.split)]
     for split in splits:
-        write_table(pixels, split, faces[faces.split == split], samples_in(split, settings.augment))
+        write_table(pixels, faces, split, samples_in(split, settings.augment))
     shards.write_order(pixels, {file: made[file] for file in files})
     parts.keep(pixels, [*files, shards.ORDER, *(f"{split}.csv" for split in splits)])
     draw_sheet(raw, faces[faces.split == "train"], settings, sheet)

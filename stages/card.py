@@ -13,8 +13,9 @@ import yaml
 
 from facemask import networks
 from facemask.core import cli, params
-from facemask.core.files import read_csv, write_json, write_text
+from facemask.core.files import write_json, write_text
 from facemask.core.params import Float, Section, Side
+from facemask.core.tables import read_csv
 from facemask.data.faces import Survey
 from facemask.data.splits import Split
 from facemask.evaluation import dataset_card
@@ -148,7 +149,8 @@ def main(
 ) -> str:
     settings = params.load(Settings, parameters)
     read = {path: json.loads(path.read_text()) for path in (data, decision, sources, machine)}
-    faces, doubtful = read_csv(manifest), None if settings.train_from == "input" else read_csv(issues)
+    faces = read_csv(manifest, columns=["dataset", "label", "given", "width", "height", "split"])
+    doubtful = None if settings.train_from == "input" else read_csv(issues)
     records = {path.stem: json.loads(path.read_text()) for path in sorted(raw.glob("*.json"))}
     variants = table(
         ["file", "test accuracy", "same class as evaluated", "MB"],

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.files import read_csv, replacing, write_csv, write_json
+from facemask.core.files import replacing, write_json
 from facemask.core.params import Section, Seed
+from facemask.core.tables import pieces, read_csv, write_csv
 from facemask.data import shards
 from facemask.data.augmentation import Augment
 from facemask.data.corruptions import OCCLUSION
@@ -114,8 +115,8 @@ def main(
     inputs = pixels if settings.train_from == "input" else features
     results, given, tables, curves, parts = {}, {}, {}, {}, []
     held_out = shards.held_out(pixels)
-    faces = pd.concat({split: shards.rows(pixels, split) for split in shards.names(pixels)})
-    of_user = read_attributes(user, faces[faces["copy"] == 0], read_csv(surveyed))
+    faces = pd.concat({split: shards.rows(pixels, split) for split in held_out})
+    of_user = read_attributes(user, faces, pieces(surveyed))
 
     def predict(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, classes), and the class by the decision rule (n,)."""

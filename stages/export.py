@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.files import read_csv, replacing, write_csv, write_json
+from facemask.core.files import replacing, write_json
 from facemask.core.params import Count, Extent, Section, Seed
+from facemask.core.tables import read_csv, write_csv
 from facemask.data import shards
 from facemask.data.faces import Survey
 from facemask.data.quality import REMEMBERED, measure

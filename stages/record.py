@@ -9,8 +9,9 @@ import json
 from pathlib import Path
 
 from facemask.core import cli, params
-from facemask.core.files import read_csv, write_json
+from facemask.core.files import write_json
 from facemask.core.params import Section, Side
+from facemask.core.tables import read_csv
 from facemask.experiments import tracking
 from facemask.experiments.report import report_row, times
 

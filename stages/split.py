@@ -8,16 +8,20 @@ trained on.
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv, write_csv, write_json
+from facemask.core.files import write_json
 from facemask.core.params import Section, Seed
+from facemask.core.tables import order, pieces, read_csv, write_csv
 from facemask.data.faces import Survey, simple
 from facemask.data.sources import Dataset, Datasets
 from facemask.data.splits import SPLITS, Split, assign, hashed, with_other_datasets
 from facemask.evaluation.metrics import CONFIDENCE
+
+NEEDED = ["dataset", "member", "label", "group", "sha256"]
 
 
 class Settings(Section):
@@ -42,19 +46,20 @@ def given_split(member: str) -> str | None:
     return next((SPLIT_FOLDERS[folder] for folder in folders if folder in SPLIT_FOLDERS), None)
 
 
-def leaked(faces: pd.DataFrame) -> pd.Series:
+def leaked(splits: pd.Series, groups: pd.Series) -> pd.Series:
     """Which faces are trained on, or pick the epoch, although a near-duplicate is in a later split."""
-    order = faces.split.map({"train": 0, "validation": 1, "test": 2})
-    return order < order.groupby(faces.group).transform("max")
+    place = splits.map({name: number for number, name in enumerate(SPLITS)})
+    return place < place.groupby(groups).transform("max")
 
 
-def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, int]:
+def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.Series, int]:
     """Give every face of the dataset its split.
 
     Returns
     -------
-    (faces, leaks)
-        The faces that stay; and how many have a near-duplicate in a later split if groups are not looked at.
+    (splits, leaks)
+        The split of the faces that stay; and how many have a near-duplicate in a later split if groups are not looked
+        at.
 
     Raises
     ------
@@ -62,25 +67,32 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.DataFrame, 
         If the archive's own folders are to be kept, and a face is in none of them.
     """
     if split.method == "given":
-        faces = faces.assign(split=faces.member.map(given_split))
-        if (strays := faces.member[faces.split.isna()]).size:
+        splits = faces.member.map(given_split)
+        if (strays := faces.member[splits.isna()]).size:
             raise UserError(
                 f"split.method is given, but {strays.iloc[0]} is in no train, validation or test folder; "
                 "move it, or set split.method: random"
             )
-        leaks = leaked(faces)
-        return (faces[~leaks] if split.leaked == "drop" else faces), int(leaks.sum())
+        leaks = leaked(splits, faces.group)
+        return (splits[~leaks] if split.leaked == "drop" else splits), int(leaks.sum())
     method = hashed if split.method == "hashed" else assign
-    alone = faces.assign(group=faces.group + faces.sha256 + faces.index.astype(str))
-    leaks = leaked(faces.assign(split=method(alone, split.fractions, seed)))
-    return faces.assign(split=method(faces, split.fractions, seed)), int(leaks.sum())
+    alone = faces.assign(group=np.argsort(order(faces, ["group", "sha256"])))  # every face a group
+    leaks = leaked(method(alone, split.fractions, seed), faces.group)
+    return method(faces, split.fractions, seed), int(leaks.sum())
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
-    """Give every face its split; returns and raises what `divide` and `with_other_datasets` do."""
+    """Give every face its split, missing for those left out; also returns and raises what `divide` does.
+
+    Raises
+    ------
+    UserError
+        As `divide` and `with_other_datasets` do.
+    """
     divided_ones = [name for name, dataset in datasets.items() if dataset.use == "split"]
-    divided, leaks = divide(faces[faces.dataset.isin(divided_ones)], split, seed)
-    return with_other_datasets(divided, faces, {name: dataset.use for name, dataset in datasets.items()}), leaks
+    divided, leaks = divide(faces.loc[faces.dataset.isin(divided_ones)], split, seed)
+    splits = with_other_datasets(divided, faces, {name: dataset.use for name, dataset in datasets.items()})
+    return faces.assign(split=splits), leaks
 
 
 def check(faces: pd.DataFrame, classes: list[str]) -> None:
@@ -133,52 +145,52 @@ def remaining(sample: pd.DataFrame, test_photos: int) -> dict[str, Any]:
 
 
 def amounts(
-    faces: pd.DataFrame,
-    manifest: pd.DataFrame,
-    rejects: pd.DataFrame,
-    pairs: pd.DataFrame,
-    datasets: dict[str, Dataset],
-    leaks: int,
+    faces: pd.DataFrame, rejects: pd.DataFrame, pairs: pd.DataFrame, datasets: dict[str, Dataset], leaks: int
 ) -> dict[str, Any]:
-    """What the data is: counts by split and class, rejects, groups, and what is known of near-duplicates."""
-    own = faces[faces.dataset.isin([name for name, dataset in datasets.items() if dataset.use == "split"])]
-    photos = own.drop_duplicates(["dataset", "member"])
+    """What the data is: counts by split and class, rejects, groups, and what is known of near-duplicates.
+
+    Parameters
+    ----------
+    faces : DataFrame
+        dataset, member, label, group and split, which is missing for those left out.
+    """
+    own = faces.dataset.isin([name for name, dataset in datasets.items() if dataset.use == "split"])
+    first = ~faces.duplicated(["dataset", "member"])  # of a photo
     verified = pairs[(pairs.step == "search") & (pairs.kind != "")]
-    test_photos = manifest[manifest.split == "test"].drop_duplicates(["dataset", "member"])
+    labels = faces[own].groupby("group").label.agg("nunique")
+    left_out = faces.dataset[faces.split.isna()].value_counts()
     return {
         "faces": {
             split: {label: int(count) for label, count in labels.value_counts().items()}
-            for split, labels in manifest.groupby("split").label
+            for split, labels in faces.groupby("split").label
         },
         "rejects": {kind: int(count) for kind, count in rejects.kind.value_counts().items()},
-        "photos": len(photos),
-        "groups": photos.group.nunique(),
-        "groups_across_labels": int((own.groupby("group").label.agg("nunique") > 1).sum()),
+        "photos": int((own & first).sum()),
+        "groups": len(labels),
+        "groups_across_labels": int((labels > 1).sum()),
         "near_duplicates": {
             "compared": int((pairs.step == "search").sum()),
             "pairs": {kind: int(count) for kind, count in verified.kind.value_counts().items()},
-            "across_splits": {
-                "ungrouped": leaks,
-                "grouped": int(leaked(manifest[manifest.split.isin(SPLITS)]).sum()),
-            },
-            "left_out": {
-                name: int((faces.dataset == name).sum() - (manifest.dataset == name).sum()) for name in sorted(datasets)
-            },
-            "remaining": remaining(pairs[pairs.step == "sample"], len(test_photos)),
+            "across_splits": {"ungrouped": leaks, "grouped": int(leaked(faces.split, faces.group).sum())},
+            "left_out": {name: int(left_out.get(name, 0)) for name in sorted(datasets)},
+            "remaining": remaining(pairs[pairs.step == "sample"], int((first & (faces.split == "test")).sum())),
         },
     }
 
 
 def main(faces: Path, rejects: Path, pairs: Path, manifest: Path, headlines: Path, details: Path) -> str:
     settings = params.load(Settings)
-    found, refused, compared = (read_csv(file) for file in (faces, rejects, pairs))
-    placed, leaks = place(found, settings.datasets, settings.split, settings.seed)
+    refused, compared = read_csv(rejects), read_csv(pairs)
+    placed, leaks = place(read_csv(faces, columns=NEEDED), settings.datasets, settings.split, settings.seed)
     check(placed, list(settings.survey.classes))
-    amount = amounts(found, placed, refused, compared, settings.datasets, leaks)
-    write_csv(manifest, placed)
-    write_json(headlines, {"faces": len(placed), "groups": placed.group.nunique(), "rejects": len(refused)})
+    amount = amounts(placed, refused, compared, settings.datasets, leaks)
+    kept = placed.split.dropna()
+    write_csv(manifest, (piece.join(kept, how="inner") for piece in pieces(faces)))
+    groups = placed.group[kept.index].nunique()
+    write_json(headlines, {"faces": len(kept), "groups": groups, "rejects": len(refused)})
     write_json(details, amount)
-    parts = ", ".join(f"{count:,} {name}" for name, count in placed.groupby("split", sort=False).size().items())
+    counts = kept.value_counts()
+    parts = ", ".join(f"{counts[name]:,} {name}" for name in kept.unique())
     how = "in the given splits" if settings.split.method == "given" else "if split face by face"
     left_out = sum(amount["near_duplicates"]["left_out"].values())
     found = f"near-duplicates in a later split {how}: {leaks:,} faces; left out as near-duplicates: {left_out:,}"

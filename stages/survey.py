@@ -16,9 +16,9 @@ import pandas as pd
 from facemask.core import cli, params, parts
 from facemask.core.engine import Task
 from facemask.core.errors import UserError
-from facemask.core.files import write_csv
 from facemask.core.params import Section
 from facemask.core.parts import Part
+from facemask.core.tables import order, runs, write_csv
 from facemask.data import examination, images
 from facemask.data.archive import Files
 from facemask.data.boxes import Box
@@ -26,13 +26,15 @@ from facemask.data.corrections import correct, read_corrections
 from facemask.data.examination import REJECT, examine_zip
 from facemask.data.faces import Survey, aliases_of
 from facemask.data.near_duplicates import features
-from facemask.data.near_duplicates.search import search
+from facemask.data.near_duplicates.search import names, search
 from facemask.data.raw import Zip, by_dataset, zips
 from facemask.evaluation import figures
 
 READING = {"classes", "margin", "min_size"}  # the parameters of survey that say what is a face
 PHOTOS_AT_HAND = 4096  # in grey, for the pairs to come
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
+PHOTO = ["dataset", "member"]
+KEYS = ["sha256", *Box._fields, *PHOTO]  # the search sorts faces by them
 FACE = ["dataset", "member", "label", "given", "group", "sha256", *Box._fields, "width", "height"]
 
 
@@ -80,14 +82,16 @@ def reader(faces: pd.DataFrame, archives: dict[str, Files]) -> Callable[[int], n
     return read_grey
 
 
-def draw_groups(faces: pd.DataFrame, archives: dict[str, Files], path: Path) -> None:
-    """Show the groups with the most photos, with the labels under them."""
-    photos = faces.drop_duplicates(["dataset", "member"])
-    sizes = photos.groupby("group").size()
-    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").index[:SHOWN_GROUPS]
+def draw_groups(
+    faces: pd.DataFrame, photos: np.ndarray, groups: np.ndarray, archives: dict[str, Files], path: Path
+) -> None:
+    """Show the groups with the most photos, with the labels under them; of each face its photo and group, (n,), int."""
+    first = np.diff(photos, prepend=-1) > 0
+    sizes = np.bincount(groups[first])
+    largest = np.argsort(-sizes, kind="stable")[:SHOWN_GROUPS]
     rows = []
-    for group in largest:
-        members = photos[photos.group == group]
+    for group in largest[sizes[largest] > 1]:
+        members = faces[first & (groups == group)]
         pixels = []
         for face in members.head(SHOWN_FACES).itertuples():
             content = archives[face.dataset].read(face.member)
@@ -114,23 +118,26 @@ def main(
     todo = [reading(one) for one in zips(raw)]
     parts.keep(examined, parts.make(examined, record, todo, examine_zip, "read"))
     table, found, refusals = examination.collected(examined, [part.task.name for part in todo])
-    table, dropped = correct(table.assign(number=range(len(table))), decisions, corrections)
-    if len(dropped):
-        refused = dropped[["dataset", "member"]].assign(kind="dropped", reason=f"by {corrections}")
+    table = correct(table, decisions, corrections)
+    if (dropped := table.label.isna()).any():
+        found = found.at(np.flatnonzero(~dropped))
+        refused = table.loc[dropped, PHOTO].assign(kind="dropped", reason=f"by {corrections}")
         refusals = pd.concat([refusals, refused[REJECT]], ignore_index=True)
-    check(len(table.drop_duplicates(["dataset", "member"])), refusals, survey.max_rejected)
-    table = table.sort_values(["sha256", *Box._fields, "dataset", "member"])
-    found = found.at(table.pop("number").to_numpy())
-    ordered = table.reset_index(drop=True)
+        table = table[~dropped].reset_index(drop=True)
+    photos = runs(table, PHOTO)
+    check(len(np.unique(photos)), refusals, survey.max_rejected)
+    sequence = order(table, KEYS)
+    ordered = table[KEYS].iloc[sequence].reset_index(drop=True)
     with by_dataset(raw) as archives:
-        groups_of, compared = search(ordered, found, reader(ordered, archives), survey.near_duplicates)
-        table["group"] = groups_of.array
-        table = table.sort_index()
+        read_grey = reader(ordered, archives)
+        groups_of, compared = search(ordered, photos[sequence], found.at(sequence), read_grey, survey.near_duplicates)
+        groups_of = groups_of[np.argsort(sequence)]
+        table["group"] = names(ordered, groups_of)
         write_csv(faces, table[FACE])
         write_csv(rejects, refusals)
         write_csv(pairs, compared)
-        draw_groups(table, archives, groups)
-    return f"{len(table):,} faces in {table.group.nunique():,} groups; {len(refusals):,} rejected"
+        draw_groups(table, photos, groups_of, archives, groups)
+    return f"{len(table):,} faces in {len(np.unique(groups_of)):,} groups; {len(refusals):,} rejected"
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ import numpy as np
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
-from facemask.core.files import prepare_tensorflow, replacing, write_csv, write_json, write_text
+from facemask.core.files import prepare_tensorflow, replacing, write_json, write_text
 from facemask.core.machine import kind
 from facemask.core.params import Count, Fraction, Section
+from facemask.core.tables import write_csv
 from facemask.data import shards
 from facemask.data.archive import write_archive
 from facemask.engines import litert, tflite
@@ -94,7 +95,7 @@ def main(
     machine: Path,
 ) -> str:
     settings = params.load(Settings)
-    classes = sorted(shards.rows(pixels, "train").label.unique())
+    classes = sorted(shards.rows(pixels, "train", ["label"]).label.unique())
     if settings.decision.label not in classes:
         raise UserError(f"decision.label: {settings.decision.label} is none of the classes ({', '.join(classes)})")
     inputs = pixels if settings.train_from == "input" else features

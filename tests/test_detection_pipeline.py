@@ -19,7 +19,7 @@ from test_pipeline import assert_declared, local_imports
 
 from facemask.core import params
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv, write_csv
+from facemask.core.tables import read_csv, write_csv
 from facemask.data.archive import Archive
 from facemask.data.boxes import Box
 from facemask.experiments import preset

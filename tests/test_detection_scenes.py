@@ -12,7 +12,7 @@ from conftest import ROOT, marked, stage
 from PIL import Image
 
 from facemask.core import params
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data import pascal_voc, scene_augmentation, scenes, shards
 from facemask.data.archive import Archive, write_archive
 from facemask.data.letterbox import GREY, letterbox

@@ -17,7 +17,7 @@ from test_serve import serving
 from test_watch import write_video
 
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data.boxes import Box
 from facemask.data.quality import Quality, measure
 from facemask.data.sources.synthetic import draw_member

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import ROOT, shell, wait_until
 
-from facemask.core.files import read_csv, write_csv
+from facemask.core.tables import read_csv, write_csv
 from facemask.experiments.live import follow
 from facemask.experiments.mlflow_store import LIVE, store
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from matplotlib import image as pictures
 
 from facemask.core.errors import UserError
-from facemask.core.files import TEXT, read_csv, write_csv
+from facemask.core.tables import TEXT, read_csv, write_csv
 from facemask.core.terminal import silenced
 from facemask.data import shards
 from facemask.data.archive import write_archive

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 import stages.__main__
 from facemask.core import params
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data import shards
 from facemask.evaluation.decision import decide
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import archived, arguments_of, stage, write_params
 
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data.boxes import Box
 from facemask.data.slices import read_attributes
 from facemask.experiments import pose
@@ -49,7 +49,7 @@ def test_the_command_adds_a_column_and_keeps_those_of_the_user(shared, photos, t
     shutil.copy(shared / "weights/face_detection_yunet_2023mar.onnx", weights)
     for _ in range(2):
         pose.main(Path("data/raw"), Path("data/manifest.csv"), Path("attributes.csv"), str(weights))
-        table = read_attributes(Path("attributes.csv"), faces, faces)
+        table = read_attributes(Path("attributes.csv"), faces, [faces])
         assert table.hat.tolist().count("yes") == (faces.sha256 == first.sha256).sum()
         assert table.pose.value_counts().idxmax() == "frontal"
         assert set(pd.unique(table.pose)) <= {"frontal", "turned", "profile", "no landmarks"}

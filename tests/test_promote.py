@@ -16,7 +16,7 @@ from conftest import answers, commit, free_port, shell, wait_until
 from mlflow.tracking import MlflowClient
 from test_pipeline import ran
 
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data import shards
 from facemask.engines import litert
 from facemask.experiments import dvc, tracking

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from conftest import archived, arguments_of, stage, write_params
 
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 
 pytestmark = pytest.mark.real
 

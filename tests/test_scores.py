@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from facemask.core.files import read_csv, write_csv
+from facemask.core.tables import read_csv, write_csv
 from facemask.evaluation.metrics import (
     by_class,
     class_table,

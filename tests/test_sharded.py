@@ -16,7 +16,8 @@ from conftest import ROOT, SURVEY, stage, write_params
 from moto.server import ThreadedMotoServer
 
 from facemask.core.errors import UserError
-from facemask.core.files import digest, read_csv
+from facemask.core.files import digest
+from facemask.core.tables import read_csv
 from facemask.data import remote, shards
 from facemask.data.archive import write_archive
 from facemask.data.raw import by_dataset, zips

@@ -10,7 +10,7 @@ from conftest import arguments_of, stage
 from PIL import Image
 
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data import images
 from facemask.data.corruptions import CAMERA, KINDS, OCCLUSION, SEVERITIES, corrupt
 from facemask.data.quality import measure
@@ -65,7 +65,7 @@ def test_one_observation_has_no_interval():
 def test_attributes_of_faces_that_this_seed_leaves_out_are_no_error():
     faces = pd.DataFrame({"sha256": ["1", "2"], "left": 0, "top": 0, "right": 0, "bottom": 0})
     Path("attributes.csv").write_text(f"{HEADER},hat\n1,0,0,0,0,yes\n2,0,0,0,0,no\n")
-    assert read_attributes(Path("attributes.csv"), faces[:1], faces).hat.tolist() == ["yes"]
+    assert read_attributes(Path("attributes.csv"), faces[:1], [faces]).hat.tolist() == ["yes"]
 
 
 def test_the_interval_of_near_duplicates_is_that_of_their_groups():
@@ -155,7 +155,7 @@ def test_a_table_of_attributes_that_does_not_fit_is_one_line(table, line):
     rows = pd.DataFrame({"sha256": ["1", "2"], "left": 0, "top": 0, "right": 0, "bottom": 0})
     Path("attributes.csv").write_bytes(table.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=line):
-        read_attributes(Path("attributes.csv"), rows, rows)
+        read_attributes(Path("attributes.csv"), rows, [rows])
 
 
 def test_the_size_of_a_photo_is_that_of_what_is_decoded(tmp_path):

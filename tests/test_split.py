@@ -207,10 +207,10 @@ def test_no_copy_of_any_kind_spans_two_splits_on_any_seed_and_a_random_split_lea
     faces["original"] = faces.member.str.extract(r"(\d+)\.jpg")[0]
     settings = load_params().split
     for seed in range(30):
-        divided, leaks = divide(faces, settings, seed)
-        assert divided.groupby("original").split.nunique().max() == 1
+        splits, leaks = divide(faces, settings, seed)
+        assert splits.groupby(faces.original).nunique().max() == 1
         assert leaks > 0
-        assert not leaked(divided).any()
+        assert not leaked(splits, faces.group).any()
 
 
 def test_what_the_data_is_is_counted():
@@ -285,7 +285,7 @@ def test_other_datasets_are_a_split_each_or_join_training_but_for_near_duplicate
         Path(), datasets=TINY["datasets"] | {"more": synthetic_faces("train"), "external": synthetic_faces("test")}
     )
     settings = load_params()
-    placed, _ = place(pd.concat([own, others]), settings.datasets, settings.split, 1)
+    placed = place(pd.concat([own, others], ignore_index=True), settings.datasets, settings.split, 1)[0].dropna()
     assert (placed[placed.dataset == "external"].split == "external").sum() == 20
     more, own = (placed[placed.dataset == name] for name in ("more", "synthetic"))
     assert 0 < len(more) < 30
@@ -298,13 +298,14 @@ def test_faces_of_an_external_test_set_that_are_near_duplicates_of_training_are_
     external = table({"a": 30}).assign(dataset="external", sha256="z")
     write_params(Path(), datasets=TINY["datasets"] | {"external": synthetic_faces("test")})
     settings = load_params()
-    faces = pd.concat([own, external])
-    manifest, leaks = place(faces, settings.datasets, settings.split, 1)
+    faces = pd.concat([own, external], ignore_index=True)
+    placed, leaks = place(faces, settings.datasets, settings.split, 1)
+    manifest = placed.dropna()
     of_test = set(manifest.group[manifest.split == "test"])
     kept = manifest[manifest.split == "external"]
     assert 0 < len(kept) < 30
     assert list(kept.group) == [group for group in external.group if group in of_test]
-    data = amounts(faces, manifest, pd.DataFrame({"kind": []}), NO_PAIRS, settings.datasets, leaks)
+    data = amounts(placed, pd.DataFrame({"kind": []}), NO_PAIRS, settings.datasets, leaks)
     assert data["near_duplicates"]["left_out"] == {"external": 30 - len(kept), "synthetic": 0}
     assert data["photos"] == 200
 
@@ -313,10 +314,10 @@ def test_an_external_test_set_of_nothing_but_training_faces_stops_in_one_line():
     own = table({"a": 100, "b": 100}).assign(dataset="synthetic", sha256="x")
     write_params(Path(), datasets=TINY["datasets"] | {"external": synthetic_faces("test")})
     settings = load_params()
-    placed, _ = divide(own, settings.split, 1)
-    external = placed[placed.split == "train"].drop(columns="split").assign(dataset="external")
+    splits, _ = divide(own, settings.split, 1)
+    external = own[splits == "train"].assign(dataset="external")
     with pytest.raises(UserError, match=r"^datasets.external: all of its faces are near-duplicates of the training"):
-        place(pd.concat([own, external]), settings.datasets, settings.split, 1)
+        place(pd.concat([own, external], ignore_index=True), settings.datasets, settings.split, 1)
 
 
 @pytest.mark.parametrize("use", ["split", "train", "test"])
@@ -339,7 +340,7 @@ def test_the_amounts_are_those_counted_by_hand():
         ("theirs", "a.jpg", "on", "2"), ("theirs", "b.jpg", "off", "5"),
     ], columns=columns)  # fmt: skip
     splits = ["train", "test", "test", "test", "train", "validation"]
-    manifest = pd.concat([faces[:6].assign(split=splits), faces[7:].assign(split="theirs")])
+    faces["split"] = [*splits, None, "theirs"]
     rejects = pd.DataFrame({"kind": ["broken", "broken", "small"]})
     pairs = pd.DataFrame([
         ("search", "mirrored"), ("search", "mirrored"), ("search", "cropped"), ("search", ""), ("sample", ""),
@@ -349,7 +350,7 @@ def test_the_amounts_are_those_counted_by_hand():
         "mine": {"use": "split", "source": "synthetic", "images": 30, "size": 40},
         "theirs": {"use": "test", "source": "archive", "path": "theirs.zip"},
     })  # fmt: skip
-    found = amounts(faces, manifest, rejects, pairs, load_params().datasets, 9)
+    found = amounts(faces, rejects, pairs, load_params().datasets, 9)
     left = found["near_duplicates"].pop("remaining")
     assert found == {
         "faces": {"test": {"on": 2, "off": 1}, "theirs": {"off": 1}, "train": {"on": 1, "off": 1},

@@ -10,7 +10,7 @@ from conftest import SURVEY, load_params, marked, stage, write_params
 from test_split import encoded, photo
 
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data.archive import Archive, write_archive
 from facemask.data.examination import read
 from facemask.data.faces import aliases_of, folder_class, simple

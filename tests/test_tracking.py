@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.experiments import measurements, tracking, view
 from facemask.experiments.mlflow_store import DESCRIPTION, EXPERIMENT, store, without_credentials
 from facemask.experiments.served import Served

@@ -1,7 +1,6 @@
 """Atomic and reproducible files: the same inputs give the same bytes, and a file is complete or absent."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -16,16 +15,8 @@ from facemask.core.terminal import silenced
 
 if TYPE_CHECKING:
     import keras
-    import pandas
 
 DECIMALS = 6
-# Columns that are text in every table, even if they look like numbers: a class may be called 0, None or 1e5.
-TEXT = (
-    "dataset", "member", "label", "given", "group", "sha256", "split", "predicted", "kind", "reason",
-    "test_set", "score", "class", "attribute", "slice", "corruption", "variant",
-    "shard", "step", "left_dataset", "left_member", "right_dataset", "right_member",
-)  # fmt: skip
-NULLABLE = ("low", "high", "roc_auc", "average_precision")  # numbers that are missing in some rows
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -103,22 +94,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         return round(float(value), DECIMALS) if isinstance(value, float) else value
 
     write_text(path, json.dumps(rounded(content), indent=2, sort_keys=True) + "\n")
-
-
-def write_csv(path: Path, table: "pandas.DataFrame") -> None:
-    """Write a table without its index, floats with `DECIMALS` decimals."""
-    with replacing(path) as partial:
-        table.to_csv(partial, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
-
-
-def read_csv(file: "Path | io.StringIO", rows: int | None = None) -> "pandas.DataFrame":
-    """Read a table that `write_csv` wrote, or its first rows: the columns in `TEXT` as text, the rest as numbers."""
-    import pandas as pd
-
-    return pd.read_csv(  # noqa: TID251
-        file, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=dict.fromkeys(NULLABLE, ""), nrows=rows,
-        lineterminator="\n",
-    )  # fmt: skip
 
 
 def prepare_tensorflow(seed: int, threads: int) -> None:

@@ -52,8 +52,8 @@ def read_corrections(file: Path, aliases: dict[str, str]) -> Corrections:
     return found
 
 
-def correct(faces: pd.DataFrame, corrections: Corrections, file: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Faces with their labels corrected, the column `given` as they were, and those to drop.
+def correct(faces: pd.DataFrame, corrections: Corrections, file: Path) -> pd.DataFrame:
+    """Faces with their labels corrected, missing for those to drop, and the column `given` as they were.
 
     Every copy of a photo is corrected.
 
@@ -71,6 +71,4 @@ def correct(faces: pd.DataFrame, corrections: Corrections, file: Path) -> tuple[
         )
     labels = faces.label.copy()
     labels[named.index] = [corrections.get(key, (0, label))[1] for key, label in zip(keys, named.label, strict=True)]
-    corrected = faces.assign(label=labels, given=faces.label)
-    dropped = corrected.label.isna()
-    return corrected[~dropped], faces[dropped]
+    return faces.assign(label=labels, given=faces.label)

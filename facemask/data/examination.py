@@ -11,7 +11,8 @@ import pandas as pd
 
 from facemask.core import arrays, parallel
 from facemask.core.errors import UserError
-from facemask.core.files import digest, read_csv, write_csv
+from facemask.core.files import digest
+from facemask.core.tables import read_csv, write_csv
 from facemask.data import images, pascal_voc
 from facemask.data.archive import Archive
 from facemask.data.boxes import Box, to_columns

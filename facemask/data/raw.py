@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.data import remote
 from facemask.data.archive import Archive, Files
 

@@ -9,8 +9,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv, write_csv
 from facemask.core.params import Extent, Float, Section
+from facemask.core.tables import read_csv, write_csv
 from facemask.data import images, pascal_voc
 from facemask.data.archive import Files
 from facemask.data.boxes import Box

@@ -7,7 +7,7 @@ external test set is a split of its own name. Arrays are memory-mapped: the memo
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import DTypeLike
 
 from facemask.core import arrays
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv, write_csv, write_json
+from facemask.core.files import write_json
+from facemask.core.tables import read_csv, write_csv
 from facemask.data.splits import SPLITS
 
 ORDER = "parts.json"
@@ -83,19 +84,19 @@ def array(folder: Path, split: str) -> np.ndarray:
     return arrays.joined([str(folder / file) for file in order(folder) if file.startswith(f"{split}/")])
 
 
-def write_rows(folder: Path, split: str, rows: pd.DataFrame) -> None:
-    """Write the table beside a split's array."""
+def write_rows(folder: Path, split: str, rows: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+    """Write the table beside a split's array, as `write_csv` does."""
     write_csv(folder / f"{split}.csv", rows)
 
 
-def rows(folder: Path, split: str) -> pd.DataFrame:
+def rows(folder: Path, split: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """A split's table: the columns of the manifest, and copy (0 for the face itself, else the augmented sample)."""
-    return read_csv(folder / f"{split}.csv")
+    return read_csv(folder / f"{split}.csv", columns=columns)
 
 
 def labels(folder: Path, split: str, classes: list[str]) -> np.ndarray:
     """A split's labels as indices into classes, int32 (rows,)."""
-    return pd.Categorical(rows(folder, split).label, categories=classes).codes.astype(np.int32)
+    return pd.Categorical(rows(folder, split, ["label"]).label, categories=classes).codes.astype(np.int32)
 
 
 def read_labels(file: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Attributes of faces, to score a classifier on slices of a test set: measured, and from a table of the user's."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def read_table(file: Path) -> pd.DataFrame:
     return table
 
 
-def read_attributes(file: Path, rows: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
+def read_attributes(file: Path, rows: pd.DataFrame, faces: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """The user's attributes of faces, as text; empty where the table does not name a face.
 
     Parameters
@@ -61,9 +62,9 @@ def read_attributes(file: Path, rows: pd.DataFrame, faces: pd.DataFrame) -> pd.D
     file : Path
         As `read_table` reads it.
     rows : DataFrame
-        Of all shards.
-    faces : DataFrame
-        All that were found; which of them are in no shard, as near-duplicates of others, depends on the seed.
+        Of shards.
+    faces : iterable of DataFrame
+        All that were found; which of them are in which shard, or in none, depends on the seed.
 
     Returns
     -------
@@ -80,11 +81,11 @@ def read_attributes(file: Path, rows: pd.DataFrame, faces: pd.DataFrame) -> pd.D
     if taken := [name for name in MEASURED if name in table]:
         raise UserError(f"{file}: {taken[0]} is an attribute that is measured; give the column another name")
     keys = pd.MultiIndex.from_frame(table[KEY])
-    faces = faces[faces.sha256.isin(table.sha256)]
-    known, found = (pd.MultiIndex.from_frame(one[KEY].astype(str)) for one in (rows, faces))
+    named = pd.concat([piece.loc[piece.sha256.isin(table.sha256), KEY] for piece in faces])
+    known, found = (pd.MultiIndex.from_frame(one[KEY].astype(str)) for one in (rows, named))
     for wrong, reason in ((keys.duplicated(), "an earlier line names this face"),
                           (~keys.isin(found), "no face has this sha256 and this box")):  # fmt: skip
         if wrong.any():
             raise UserError(f"{file}, line {wrong.argmax() + 2}: {reason}; take the line out")
-    named = table.drop(columns=KEY).set_axis(keys, axis=0).reindex(known, fill_value="")
-    return named.set_axis(rows.index, axis=0)
+    values = table.drop(columns=KEY).set_axis(keys, axis=0).reindex(known, fill_value="")
+    return values.set_axis(rows.index, axis=0)

@@ -82,7 +82,7 @@ def named(numbers: np.ndarray, fractions: dict[str, float], index: pd.Index) -> 
     return pd.Series(pd.array(list(fractions), dtype=str).take(numbers), index)
 
 
-def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[str, str]) -> pd.DataFrame:
+def with_other_datasets(divided: pd.Series, faces: pd.DataFrame, uses: dict[str, str]) -> pd.Series:
     """Add the datasets that are not divided: an external test set is a split by itself.
 
     Of a dataset that is trained on as a whole, near-duplicates of validation and test faces are left out; of an
@@ -90,12 +90,17 @@ def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[s
 
     Parameters
     ----------
-    divided : DataFrame
-        Faces of the datasets with use `split`, with their split.
+    divided : Series
+        The split of the faces of datasets with use `split`, by their row in the table of all.
     faces : DataFrame
         All faces.
     uses : dict
         The use of each dataset: split, train or test.
+
+    Returns
+    -------
+    Series
+        The split of every face; missing for those that are left out.
 
     Raises
     ------
@@ -105,16 +110,16 @@ def with_other_datasets(divided: pd.DataFrame, faces: pd.DataFrame, uses: dict[s
     for name in uses:
         if not (faces.dataset == name).any():
             raise UserError(f"datasets.{name}: none of its faces can be used; the list of rejects says why")
-    held_out = divided.group[divided.split != "train"]
-    added = faces[faces.dataset.map(uses) == "train"]
-    parts = [divided, added[~added.group.isin(held_out)].assign(split="train")]
-    seen = pd.concat([part.group[part.split != "test"] for part in parts])
+    splits = divided.reindex(faces.index)
+    added = faces.group[faces.dataset.isin([name for name, use in uses.items() if use == "train"])]
+    splits[added.index[~added.isin(faces.group[splits.isin(["validation", "test"])])]] = "train"
+    seen = faces.group[splits.isin(["train", "validation"])]
     for name in (name for name, use in uses.items() if use == "test"):
-        part = faces[faces.dataset == name]
-        if part.group.isin(seen).all():
+        own = faces.group[faces.dataset == name]
+        if own.isin(seen).all():
             raise UserError(
                 f"datasets.{name}: all of its faces are near-duplicates of the training or validation split; "
                 "an external test set is of another source"
             )
-        parts.append(part[~part.group.isin(seen)].assign(split=name))
-    return pd.concat(parts)
+        splits[own.index[~own.isin(seen)]] = name
+    return splits

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from facemask.core.errors import UserError
-from facemask.core.files import DECIMALS, read_csv
+from facemask.core.files import DECIMALS
+from facemask.core.tables import read_csv
 from facemask.evaluation.metrics import INTERVAL
 
 GATED = ("accuracy", "balanced_accuracy")

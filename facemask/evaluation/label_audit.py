@@ -1,10 +1,14 @@
 """Confident learning: which labels are probably wrong (C. Northcutt, L. Jiang, I. Chuang, JAIR 70, 2021)."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facemask.core.errors import UserError
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FITTED_FEATURES = 10  # scikit-learn's C, times the number of standardised features
 ROWS = 4096  # predicted at once
@@ -19,8 +23,8 @@ def out_of_fold(
     Parameters
     ----------
     read : callable
-        Takes the numbers of faces, ascending; returns their features, (faces, features) float64: of float32, other
-        processors would make other sums.
+        Takes the numbers of faces, ascending; returns a copy of their features, (faces, features) float64: of float32,
+        other processors would make other sums.
     labels : ndarray (n,), int
         Class indices from 0.
     groups : ndarray (n,)
@@ -37,28 +41,37 @@ def out_of_fold(
     UserError
         If no class has as many faces as there are folds.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     if folds > (largest := np.bincount(labels).max()):
         raise UserError(f"audit.folds is {folds}, and no class has more than {largest} faces; choose fewer folds")
     probabilities, rng = np.zeros((len(labels), labels.max() + 1)), np.random.default_rng(seed)
-    divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for others, held_out in divided.split(labels, labels, groups):
+    divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)
+    fold_of = np.empty(len(labels), np.min_scalar_type(folds))  # so that what divides is not kept
+    for fold, (_, held_out) in enumerate(divided):
+        fold_of[held_out] = fold
+    for fold in range(folds):
+        others, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         fitted = others if len(others) <= most else np.sort(rng.choice(others, most, replace=False))
         if len(known := np.unique(labels[fitted])) == 1:
             probabilities[held_out, known] = 1
             continue
-        features = read(fitted)
-        capacity = FITTED_FEATURES / features.shape[1]
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=capacity, tol=TOLERANCE, max_iter=500))
-        model.fit(features, labels[fitted])
+        model = regression(read(fitted), labels[fitted])
         for start in range(0, len(held_out), ROWS):
             rows = held_out[start : start + ROWS]
             probabilities[np.ix_(rows, model.classes_)] = model.predict_proba(read(rows))
     return probabilities
+
+
+def regression(features: np.ndarray, labels: np.ndarray) -> "Pipeline":
+    """A logistic regression fitted on features (faces, features), which are standardised in place."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    capacity = FITTED_FEATURES / features.shape[1]
+    model = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=capacity, tol=TOLERANCE, max_iter=500))
+    return model.fit(features, labels)
 
 
 def suggested(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

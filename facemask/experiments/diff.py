@@ -15,7 +15,7 @@ import pandas as pd
 
 from facemask.core import cli
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.evaluation import gate, markdown
 from facemask.evaluation.metrics import HEADLINES, INTERVAL
 from facemask.experiments.dvc import MANIFEST, SCORES, at, commit_of, dvc, git, output

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from facemask.core import cli
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.experiments.mlflow_store import LIVE, store
 from facemask.experiments.tracking import flatten, log_epochs
 

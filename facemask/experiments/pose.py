@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from facemask.core import cli, parallel
-from facemask.core.files import read_csv, write_csv
+from facemask.core.tables import read_csv, write_csv
 from facemask.data import images
 from facemask.data.archive import Files
 from facemask.data.boxes import from_columns

@@ -14,7 +14,7 @@ import yaml
 
 from facemask.core import cli
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv
+from facemask.core.tables import read_csv
 from facemask.evaluation import gate
 from facemask.experiments import tracking
 from facemask.experiments.dvc import MANIFEST, RECORD, SCORES, at, check_whole, commit_of, git, output

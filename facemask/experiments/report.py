@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from facemask.core import params
-from facemask.core.files import digest, read_csv
+from facemask.core.files import digest
+from facemask.core.tables import read_csv
 from facemask.experiments import measurements, tracking
 from facemask.experiments.tracking import flatten
 
@@ -30,7 +31,7 @@ def report_row(
     tables : (scores, report, variants)
         As `detailed_metrics` takes them.
     """
-    faces = read_csv(manifest)
+    faces = read_csv(manifest, columns=["dataset", "split"])
     metrics = {name: value for one in headlines for name, value in one.items()}
     return {
         "parameters": flatten(params.read(parameters)),

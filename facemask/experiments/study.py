@@ -15,7 +15,8 @@ import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
-from facemask.core.files import read_csv, write_text
+from facemask.core.files import write_text
+from facemask.core.tables import read_csv
 from facemask.evaluation import figures, markdown
 from facemask.evaluation.metrics import INTERVAL
 from facemask.experiments import dvc, tracking

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from facemask.core.errors import UserError, redacted
-from facemask.core.files import read_csv
+from facemask.core.tables import ROWS, read_csv
 from facemask.experiments.dvc import at
 from facemask.experiments.mlflow_store import EXPERIMENT, store
 
@@ -90,7 +90,10 @@ def datasets(manifest: Path) -> "list[tuple[Dataset, str]]":
 
     table, found = read_csv(manifest), []
     for name, rows in table.groupby("dataset"):
-        digest = hashlib.md5(rows.to_csv(index=False).encode(), usedforsecurity=False).hexdigest()[:8]
+        content = hashlib.md5(usedforsecurity=False)
+        for start in range(0, len(rows), ROWS):
+            content.update(rows[start : start + ROWS].to_csv(index=False, header=start == 0).encode())
+        digest = content.hexdigest()[:8]
         dataset = mlflow.data.from_pandas(rows, str(manifest), targets="label", name=str(name), digest=digest)
         splits = set(rows.split)
         found.append(("test" not in splits, (dataset, "training" if "train" in splits else "test")))

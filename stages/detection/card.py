@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from facemask.core import cli, params
-from facemask.core.files import read_csv, write_json, write_text
+from facemask.core.files import write_json, write_text
 from facemask.core.params import Float, Section, Side
+from facemask.core.tables import read_csv
 from facemask.evaluation.markdown import table, with_interval
 from facemask.evaluation.metrics import INTERVAL
 

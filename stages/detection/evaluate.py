@@ -13,8 +13,9 @@ import pandas as pd
 
 from facemask.core import cli, params
 from facemask.core.errors import UserError
-from facemask.core.files import replacing, write_csv, write_json
+from facemask.core.files import replacing, write_json
 from facemask.core.params import Section, Seed
+from facemask.core.tables import write_csv
 from facemask.data import scenes, shards
 from facemask.data.boxes import Box
 from facemask.data.detections import boxes_of

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from facemask.core import cli, params
-from facemask.core.files import read_csv, replacing, write_csv, write_json
+from facemask.core.files import replacing, write_json
 from facemask.core.params import Count, Extent, Section, Seed
+from facemask.core.tables import read_csv, write_csv
 from facemask.data import scenes, shards
 from facemask.data.detections import boxes_of
 from facemask.engines import litert

@@ -14,15 +14,16 @@ import pandas as pd
 
 from facemask.core import cli, parallel, params
 from facemask.core.errors import UserError
-from facemask.core.files import replacing, write_csv, write_json
+from facemask.core.files import replacing, write_json
 from facemask.core.params import Section, Seed, Side
+from facemask.core.tables import write_csv
 from facemask.data import images, pascal_voc, shards
 from facemask.data.archive import Files
 from facemask.data.boxes import Box, to_columns
 from facemask.data.faces import aliases_of
 from facemask.data.letterbox import letterbox
 from facemask.data.near_duplicates import features
-from facemask.data.near_duplicates.search import search
+from facemask.data.near_duplicates.search import names, search
 from facemask.data.raw import by_dataset
 from facemask.data.scenes import Scenes, examine, write_faces
 from facemask.data.sources import Dataset, Datasets
@@ -86,16 +87,16 @@ def grouped(scenes: pd.DataFrame, archives: dict[str, Files], correlation: float
     # As photos that are one face each, which have no box.
     photos = ordered.drop(columns="features").assign(**to_columns(None)).reset_index(drop=True)
     described = features.Described.one_by_one(np.concatenate(list(ordered.features)), map(len, ordered.features))
-    groups, pairs = search(photos, described, read_grey, correlation)
-    return groups.set_axis(ordered.index).sort_index(), pairs
+    groups, pairs = search(photos, np.arange(len(photos)), described, read_grey, correlation)
+    return pd.Series(names(photos, groups), ordered.index).sort_index(), pairs
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], fractions: Fractions, seed: int) -> pd.DataFrame:
     """The rows of the manifest with their split, without those that are left out, in their order."""
     uses: dict[str, str] = {name: dataset.use for name, dataset in datasets.items()}
     own = faces[faces.dataset.map(uses) == "split"]
-    divided = own.assign(split=assign(own, fractions.fractions, seed))
-    return with_other_datasets(divided, faces, uses).sort_index()
+    splits = with_other_datasets(assign(own, fractions.fractions, seed), faces, uses)
+    return faces.assign(split=splits).dropna(subset="split")
 
 
 def write_shard(

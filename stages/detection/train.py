@@ -18,9 +18,10 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from facemask.core import cli, parallel, params, parts
-from facemask.core.files import prepare_tensorflow, replacing, save_model, write_csv, write_json, write_text
+from facemask.core.files import prepare_tensorflow, replacing, save_model, write_json, write_text
 from facemask.core.machine import kind
 from facemask.core.params import Count, Float, Section, Seed, Side
+from facemask.core.tables import write_csv
 from facemask.data import scenes, shards
 from facemask.data.detections import boxes_of
 from facemask.data.scene_augmentation import SceneAugment, alter

@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from facemask.core import parallel
+from facemask.core.tables import runs
 from facemask.data.boxes import Box
 from facemask.data.near_duplicates import candidates, verification
 from facemask.data.near_duplicates.features import Described, mirrored
@@ -22,14 +23,20 @@ PAIR = ["step", "kind", "correlation", "left_dataset", "left_member", "right_dat
 
 
 def search(
-    faces: pd.DataFrame, features: Described, read_grey: Callable[[int], np.ndarray], correlation: float
-) -> tuple[pd.Series, pd.DataFrame]:
+    faces: pd.DataFrame,
+    scenes: np.ndarray,
+    features: Described,
+    read_grey: Callable[[int], np.ndarray],
+    correlation: float,
+) -> tuple[np.ndarray, pd.DataFrame]:
     """Find near-duplicates, and sample what the search may have left.
 
     Parameters
     ----------
     faces : DataFrame
-        By their sha256; on the order depends which pairs are looked at.
+        Sorted by sha256 and box; on the order depends which pairs are looked at.
+    scenes : ndarray (faces,), int
+        Equal for faces of one photo.
     features : Described
         Of every face.
     read_grey : callable
@@ -40,19 +47,16 @@ def search(
     Returns
     -------
     (groups, pairs)
-        The name of every face's group, from the least sha256 in it; `PAIR` of every candidate, with a correlation of 0
-        if it cannot be aligned.
+        The row of the first face in every face's group: (faces,), int; `PAIR` of every candidate, with a correlation
+        of 0 if it cannot be aligned.
     """
-    scene = faces.groupby(["dataset", "member"], sort=False).ngroup().to_numpy()
-    first = faces.groupby(["sha256", *Box._fields], sort=False).ngroup().drop_duplicates().index.to_numpy()
-    rows = pd.Series(range(len(faces)), faces.index)
-    links = [np.stack([rows.groupby(scene).transform("min"), rows], axis=1)]
-    photos = rows[~pd.Series(scene).duplicated().to_numpy()]
-    copies = np.stack([photos.groupby(faces.sha256).transform("min"), photos], axis=1)
-    copies = copies[copies[:, 0] < copies[:, 1]]
+    first = np.flatnonzero(np.diff(runs(faces, ["sha256", *Box._fields]), prepend=-1))
+    rows = np.arange(len(faces))
+    photos = rows[~pd.Series(scenes).duplicated()]
+    copies = chained(photos, runs(faces, ["sha256"])[photos])
     copies = copies[np.argsort(copies[:, 0], kind="stable")]
     identical = [(left, right, "identical", 1.0) for left, right in copies.tolist()]
-    links.append(copies)
+    links = [chained(rows, scenes), copies]
     groups = connected(len(faces), np.concatenate(links))
     found, sample = [], []
     if correlation < 1:
@@ -67,12 +71,23 @@ def search(
         found = verified(candidates.find(known), Limits(), correlation, "compare")
         links.append(np.array([pair[:2] for pair in found if pair[2]], int).reshape(-1, 2))
         groups = connected(len(faces), np.concatenate(links))
-        chosen = np.flatnonzero(~pd.Series(scene[first]).duplicated())[:SAMPLE]  # faces of one photo say one thing
+        chosen = np.flatnonzero(~pd.Series(scenes[first]).duplicated())[:SAMPLE]  # faces of one photo say one thing
         nearest = candidates.nearest(known, groups[first], chosen, NEAREST)
         sample = best_of_each(first[chosen], verified(nearest, LOOSER, correlation - LOWER, "sample"))
-    rows = [("search", *pair) for pair in identical + found] + [("sample", *pair) for pair in sample]
+    compared = [("search", *pair) for pair in identical + found] + [("sample", *pair) for pair in sample]
     _, firsts = np.unique(groups, return_index=True)
-    return faces.sha256.str[:16].take(firsts[groups]), named(faces, rows)
+    return firsts[groups], named(faces, compared)
+
+
+def names(faces: pd.DataFrame, groups: np.ndarray) -> pd.api.extensions.ExtensionArray:
+    """The name of every face's group, from the sha256 of its first face; faces and groups as `search` has them."""
+    return faces.sha256.str[:16].array.take(groups)
+
+
+def chained(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Pairs of each row with the first one of the same number, but of no row with itself: (pairs, 2), int."""
+    first = pd.Series(rows).groupby(numbers).transform("min").to_numpy()
+    return np.stack([first, rows], axis=1)[first < rows]
 
 
 def verify(

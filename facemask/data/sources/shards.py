@@ -7,7 +7,7 @@ import pandas as pd
 
 from facemask.core import parallel
 from facemask.core.errors import UserError
-from facemask.core.files import write_csv
+from facemask.core.tables import write_csv
 from facemask.data import raw, remote
 from facemask.data.archive import report_litter
 from facemask.data.sources.dataset import Dataset
