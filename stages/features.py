@@ -38,16 +38,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def weights_fit_network(self) -> "Settings":
-        networks.check_weights(self.model, self.alpha, self.weights)
-        return self
-
-    @model_validator(mode="after")
-    def weights_fit_cut(self) -> "Settings":
-        if self.weights == "none" and self.train_from != "input":
-            raise ValueError(
-                f"train_from: {self.train_from} would freeze untrained layers; "
-                "with weights: none only train_from: input makes sense"
-            )
+        networks.check_weights(self.model, self.alpha, self.weights, self.train_from)
         return self
 
 

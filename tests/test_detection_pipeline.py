@@ -119,7 +119,7 @@ def test_a_preset_is_allowed_and_holds_only_what_differs(name, tmp_path):
         ({"image_size": 5}, "image_size: 5 is not allowed"),
         ({"image_size": 100}, "image_size: 100 is no multiple of 32"),
         ({"model": "yolov5s"}, "model: yolov5s begins untrained; set alpha: 1.0"),
-        ({"weights": "none", "train_from": "head"}, "train_from: head would freeze an untrained network; set input"),
+        ({"weights": "none", "train_from": "head"}, "train_from: head would freeze untrained layers"),
         ({"scenes": {"classes": {"a\nb": [], "c": []}, "near_duplicates": 1, "max_rejected": 0.1}}, "is no name"),
     ],
 )  # fmt: skip

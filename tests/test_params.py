@@ -190,10 +190,10 @@ def test_a_missing_preset_is_one_line(tmp_path):
 def test_missing_weights_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with pytest.raises(UserError, match=r"weights: there is no file .*/nowhere.h5; give none, imagenet, synthetic or"):
-        params.weights_file("nowhere.h5")
+        networks.weights_file("nowhere.h5")
     Path("here.h5").touch()
-    assert params.weights_file("here.h5") == tmp_path / "here.h5"
-    assert [params.weights_file(name) for name in ("none", "imagenet", "synthetic")] == [None] * 3
+    assert networks.weights_file("here.h5") == tmp_path / "here.h5"
+    assert [networks.weights_file(name) for name in ("none", "imagenet")] == [None] * 2
 
 
 def test_the_benchmark_trains_with_valid_parameters(monkeypatch):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from facemask.data.boxes import Box, box_iou, matches
+from facemask.core.iou import box_iou
+from facemask.data.boxes import Box, matches
 from facemask.evaluation.decision import decide
 from facemask.inference.recognition import LabelledFace
 from facemask.inference.tracker import FRAMES_TO_CHANGE, FRAMES_TO_FORGET, NEW_WEIGHT, Tracker

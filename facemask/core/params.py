@@ -14,7 +14,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from facemask.core.errors import UserError
-from facemask.core.repository import resolve
 
 
 def number(value: Any) -> Any:
@@ -137,19 +136,3 @@ def load(model: type[Model], file: Path = Path("params.yaml")) -> Model:
     """
     tree = read(file)
     return validate(model, {name: tree[name] for name in model.model_fields if name in tree}, file)
-
-
-def weights_file(weights: str) -> Path | None:
-    """The file that `weights` names, or None for `none`, `imagenet` and `synthetic`.
-
-    Raises
-    ------
-    UserError
-        If there is no such file.
-    """
-    if weights in ("none", "imagenet", "synthetic"):
-        return None
-    path = resolve(weights)
-    if not path.is_file():
-        raise UserError(f"weights: there is no file {path}; give none, imagenet, synthetic or a .weights.h5 file")
-    return path

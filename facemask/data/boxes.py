@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from facemask.core.iou import box_iou
+
 
 class Box(NamedTuple):
     """A bounding box in pixels from the upper left corner; right and bottom are exclusive."""
@@ -44,16 +46,6 @@ def from_columns(row: Any) -> Box | None:
     """The box in a row of a table, as `to_columns` wrote it."""
     box = Box(row.left, row.top, row.right, row.bottom)
     return box if any(box) else None
-
-
-def box_iou(ones: Sequence[Box], others: Sequence[Box]) -> np.ndarray:
-    """Intersection over union (IoU) of every box of ones with every box of others, as float64 (ones, others)."""
-    first = np.array(ones, float).reshape(-1, 1, 4)
-    second = np.array(others, float).reshape(1, -1, 4)
-    low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
-    intersection = np.prod(np.clip(high - low, 0, None), axis=-1)
-    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (first, second)]
-    return intersection / np.maximum(areas[0] + areas[1] - intersection, 1e-9)
 
 
 def matches(ones: Sequence[Box], others: Sequence[Box], least: float) -> list[tuple[int, int]]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facemask.core.iou import box_iou
+
 EDGES = ["left", "top", "right", "bottom"]
 MIN_IOU = 0.5
 RECALLS = np.linspace(0, 1, 101)  # at which COCO's average precision looks at the precision
@@ -25,15 +27,6 @@ def by_class(found: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
         for label in classes
     ]
     return pd.concat(parts).sort_values("score", ascending=False, kind="stable", ignore_index=True)
-
-
-def pairwise_iou(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (n, 4) and (m, 4), as (n, m)."""
-    low = np.maximum(ones[:, None, :2], others[None, :, :2])
-    high = np.minimum(ones[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (ones, others)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
 def matched(truth: pd.DataFrame, found: pd.DataFrame) -> np.ndarray:
@@ -56,7 +49,7 @@ def matched(truth: pd.DataFrame, found: pd.DataFrame) -> np.ndarray:
     for scene, rows in found.groupby("scene").indices.items():
         if scene not in positions:
             continue
-        left = pairwise_iou(boxes[rows], corners[positions[scene]])
+        left = box_iou(boxes[rows], corners[positions[scene]])
         for number, row in enumerate(rows):
             face = int(left[number].argmax())
             if left[number, face] >= MIN_IOU:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemask.core.errors import UserError
-from facemask.core.params import weights_file
+from facemask.core.repository import resolve
 from facemask.core.terminal import silenced
 from facemask.networks import alexnet, applications, cnn
 
@@ -21,14 +21,36 @@ BACKBONES = {"alexnet": alexnet.build, "cnn": cnn.build}  # in addition to keras
 SCRATCH_MOMENTUM = 0.9
 
 
-def check_weights(model: str, alpha: float, weights: str) -> None:
-    """Refuse, before anything is built, weights that are missing or of another network.
+def weights_file(weights: str) -> Path | None:
+    """The file that `weights` names, or None for `none` and `imagenet`.
 
     Raises
     ------
     UserError
-        If there is no such file, or the synthetic weights are of another network or width.
+        If there is no such file.
     """
+    if weights in ("none", "imagenet"):
+        return None
+    path = SYNTHETIC if weights == "synthetic" else resolve(weights)
+    if not path.is_file():
+        raise UserError(f"weights: there is no file {path}; give none, imagenet, synthetic or a .weights.h5 file")
+    return path
+
+
+def check_weights(model: str, alpha: float, weights: str, train_from: str) -> None:
+    """Refuse, before anything is built, weights that are missing or of another network, and untrained frozen layers.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, the synthetic weights are of another network or width, or there are no weights for
+        what `train_from` freezes.
+    """
+    if weights == "none" and train_from != "input":
+        raise UserError(
+            f"train_from: {train_from} would freeze untrained layers; with weights: none only train_from: input makes "
+            "sense"
+        )
     if weights == "synthetic" and (model, alpha) != SYNTHETIC_OF:
         known, width = SYNTHETIC_OF
         raise UserError(f"weights: synthetic are of {known} with alpha {width}; give imagenet, none, or a file")
@@ -66,7 +88,7 @@ def build_backbone(model: str, alpha: float, weights: str, image_size: int) -> "
         raise UserError(
             f"weights: there are no ImageNet weights for {model}; give none with train_from: input, or a file"
         )
-    file = SYNTHETIC if weights == "synthetic" else weights_file(weights)
+    file = weights_file(weights)
     if model in BACKBONES:
         backbone = BACKBONES[model](image_size)
     else:

@@ -46,13 +46,13 @@ def check_merge(merge: dict[str, str], classes: list[str]) -> None:
 
     Raises
     ------
-    ValueError
+    UserError
         Naming the class.
     """
     if unknown := {*merge, *merge.values()} - {*classes}:
-        raise ValueError(f"evaluation.merge: {min(unknown)} is none of the classes ({', '.join(classes)})")
+        raise UserError(f"evaluation.merge: {min(unknown)} is none of the classes ({', '.join(classes)})")
     if twice := {*merge} & {*merge.values()}:
-        raise ValueError(f"evaluation.merge: {min(twice)} counts as another class, and another as it; let each do one")
+        raise UserError(f"evaluation.merge: {min(twice)} counts as another class, and another as it; let each do one")
 
 
 def judged(truth: pd.DataFrame, found: pd.DataFrame, classes: list[str], threshold: float) -> pd.DataFrame:
@@ -116,10 +116,7 @@ def main(
     settings = params.load(Settings, parameters)
     classes, least = shards.read_labels(labels), json.loads(threshold.read_text())["score"]
     merge = settings.evaluation.merge
-    try:
-        check_merge(merge, classes)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    check_merge(merge, classes)
     model, curves, count = trained.read_bytes(), None, 0
     results: dict[str, list[pd.DataFrame]] = {"scores": [], "report": [], "shown": []}
     with replacing(pictures) as partial:

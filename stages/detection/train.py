@@ -30,7 +30,7 @@ from facemask.evaluation import detection_figures
 from facemask.evaluation.average_precision import MIN_SCORE, map50
 from facemask.evaluation.detection import best_threshold
 from facemask.experiments import measurements
-from facemask.networks import SYNTHETIC, check_weights, detection
+from facemask.networks import check_weights, detection, weights_file
 from facemask.networks.detection.anchors import k_means
 from facemask.networks.detection.training import Training, fit, key_of
 
@@ -58,9 +58,7 @@ class Settings(Section):
     def can_be_built(self) -> "Settings":
         """Refuse, before anything is fetched, what could not be built, or would be frozen untrained."""
         detection.check(self.model, self.alpha, self.weights, self.train_from, self.image_size)
-        check_weights(self.model, self.alpha, self.weights)
-        if self.weights == "none" and self.train_from != "input":
-            raise ValueError(f"train_from: {self.train_from} would freeze an untrained network; set input, or weights")
+        check_weights(self.model, self.alpha, self.weights, self.train_from)
         return self
 
 
@@ -145,7 +143,7 @@ def main(
     def score(network: "keras.Model") -> dict[str, float]:
         return {"map50": map50(truth, found(network), classes, len(held_out))}
 
-    weights = SYNTHETIC if settings.weights == "synthetic" else params.weights_file(settings.weights)
+    weights = weights_file(settings.weights)
     version = parts.code([sys.modules[__name__]], ["keras", "tensorflow"])
     start = time.perf_counter()
     rows = fit(

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from facemask.core.errors import UserError
-from facemask.core.params import weights_file
-from facemask.networks import applications, fine_tuning
+from facemask.networks import applications, fine_tuning, weights_file
 from facemask.networks.detection import anchor_free, yolo
 from facemask.networks.detection.cells import Cells, decode
 
