@@ -19,7 +19,7 @@ from facemask.core import cli, params
 from facemask.core.arrays import Joined
 from facemask.core.files import write_json
 from facemask.core.params import Count, Section, Seed
-from facemask.core.tables import pieces, read_csv, write_csv
+from facemask.core.tables import read_csv, some, write_csv
 from facemask.data import shards
 from facemask.data.boxes import Box
 from facemask.evaluation import figures
@@ -105,8 +105,8 @@ def find(faces: pd.DataFrame, read: Reader, pairs: pd.DataFrame, audit: Audit, s
 
 def identified(doubtful: pd.DataFrame, manifest: Path) -> pd.DataFrame:
     """The doubtful faces with the columns `ISSUE`, the least probable labels first."""
-    keys = [piece.loc[piece.index.isin(doubtful.index), ["sha256", *Box._fields]] for piece in pieces(manifest)]
-    return doubtful.join(pd.concat(keys)).sort_values(["probability", "sha256"], kind="stable")
+    keys = some(manifest, doubtful.index.to_numpy())[["sha256", *Box._fields]]
+    return doubtful.join(keys).sort_values(["probability", "sha256"], kind="stable")
 
 
 def numbered(groups: pd.Series) -> np.ndarray:

@@ -6,8 +6,8 @@ labels, form a group with all faces of one scene. A zip that is as it was is not
 """
 
 import functools
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -18,11 +18,11 @@ from facemask.core.engine import Task
 from facemask.core.errors import UserError
 from facemask.core.params import Section
 from facemask.core.parts import Part
-from facemask.core.tables import order, runs, write_csv
+from facemask.core.tables import order, runs, some, write_csv
 from facemask.data import examination, images
 from facemask.data.archive import Files
 from facemask.data.boxes import Box
-from facemask.data.corrections import correct, read_corrections
+from facemask.data.corrections import Corrections, check_faces, correct, read_corrections
 from facemask.data.examination import REJECT, examine_zip
 from facemask.data.faces import Survey, aliases_of
 from facemask.data.near_duplicates import features
@@ -32,9 +32,11 @@ from facemask.evaluation import figures
 
 READING = {"classes", "margin", "min_size"}  # the parameters of survey that say what is a face
 PHOTOS_AT_HAND = 4096  # in grey, for the pairs to come
+SHOWN_REASONS = 10
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
 PHOTO = ["dataset", "member"]
 KEYS = ["sha256", *Box._fields, *PHOTO]  # the search sorts faces by them
+KEPT = [*KEYS, "features", "dropped"]  # of all faces, in memory
 FACE = ["dataset", "member", "label", "given", "group", "sha256", *Box._fields, "width", "height"]
 
 
@@ -62,11 +64,30 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
             )
         raise UserError("the archive holds no images; give a zip or folder of class folders with photos")
     if len(lost) > allowed * (photos + len(lost)):
-        first = "; ".join(f"{row.member}: {row.reason}" for row in lost.head(10).itertuples())
+        unlabelled = lost[lost.kind == "unlabelled"]
+        folders = unlabelled.member.map(lambda member: str(PurePosixPath(member).parent)).value_counts()
+        reasons = [f"{count:,} in {folder}, which survey.classes does not name" for folder, count in folders.items()]
+        reasons += [f"{row.member}: {row.reason}" for row in lost.drop(index=unlabelled.index).itertuples()]
+        more = f"; and {len(reasons) - SHOWN_REASONS:,} more" if len(reasons) > SHOWN_REASONS else ""
         raise UserError(
-            f"{len(lost)} of {photos + len(lost)} photos rejected, survey.max_rejected allows {allowed:.1%}; "
-            f"the first: {first}"
+            f"{len(lost)} of {photos + len(lost)} photos rejected, survey.max_rejected allows {allowed:.1%}: "
+            f"{'; '.join(reasons[:SHOWN_REASONS])}{more}"
         )
+
+
+def corrected(examined: Path, name: str, decisions: Corrections) -> pd.DataFrame:
+    """The faces of a zip with corrected labels, and which of them are to be dropped."""
+    table = correct(examination.faces_in(examined, name), decisions)
+    return table.assign(dropped=table.label.isna())
+
+
+def with_groups(tables: Iterable[pd.DataFrame], groups: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The tables of all zips without dropped faces, as `FACE`; groups has an entry a face."""
+    start = 0
+    for table in tables:
+        kept = table[~table.dropped]
+        yield kept.assign(group=groups[start : start + len(kept)])[FACE]
+        start += len(kept)
 
 
 def reader(faces: pd.DataFrame, archives: dict[str, Files]) -> Callable[[int], np.ndarray]:
@@ -82,21 +103,26 @@ def reader(faces: pd.DataFrame, archives: dict[str, Files]) -> Callable[[int], n
     return read_grey
 
 
-def draw_groups(
-    faces: pd.DataFrame, photos: np.ndarray, groups: np.ndarray, archives: dict[str, Files], path: Path
-) -> None:
-    """Show the groups with the most photos, with the labels under them; of each face its photo and group, (n,), int."""
+def draw_groups(faces: Path, photos: np.ndarray, groups: np.ndarray, archives: dict[str, Files], path: Path) -> None:
+    """Show the groups with the most photos, with the labels under them.
+
+    Parameters
+    ----------
+    faces : Path
+        The table of faces.
+    photos, groups : ndarray (faces,), int
+        Equal for faces of one photo, and of one group.
+    """
     first = np.diff(photos, prepend=-1) > 0
     sizes = np.bincount(groups[first])
     largest = np.argsort(-sizes, kind="stable")[:SHOWN_GROUPS]
+    members = [np.flatnonzero(first & (groups == group))[:SHOWN_FACES] for group in largest[sizes[largest] > 1]]
+    table = some(faces, np.concatenate([*members, []]))
     rows = []
-    for group in largest[sizes[largest] > 1]:
-        members = faces[first & (groups == group)]
-        pixels = []
-        for face in members.head(SHOWN_FACES).itertuples():
-            content = archives[face.dataset].read(face.member)
-            pixels.append(images.cut_out(content, None, SHOWN_SIZE))
-        rows.append((f"{len(members)} photos", pixels, list(members.label.head(SHOWN_FACES))))
+    for own, size in zip(members, sizes[largest], strict=False):
+        shown = table.loc[own]
+        read = (archives[face.dataset].read(face.member) for face in shown.itertuples())
+        rows.append((f"{size} photos", [images.cut_out(one, None, SHOWN_SIZE) for one in read], list(shown.label)))
     figures.groups(rows, path)
 
 
@@ -117,26 +143,27 @@ def main(
 
     todo = [reading(one) for one in zips(raw)]
     parts.keep(examined, parts.make(examined, record, todo, examine_zip, "read"))
-    table, found, refusals = examination.collected(examined, [part.task.name for part in todo])
-    table = correct(table, decisions, corrections)
-    if (dropped := table.label.isna()).any():
-        found = found.at(np.flatnonzero(~dropped))
-        refused = table.loc[dropped, PHOTO].assign(kind="dropped", reason=f"by {corrections}")
-        refusals = pd.concat([refusals, refused[REJECT]], ignore_index=True)
-        table = table[~dropped].reset_index(drop=True)
+    read = [part.task.name for part in todo]
+    table = pd.concat([corrected(examined, name, decisions)[KEPT] for name in read], ignore_index=True)
+    check_faces(table, decisions, corrections)
+    dropped = table.pop("dropped").to_numpy()
+    found = examination.features_in(examined, read, table.pop("features")).at(np.flatnonzero(~dropped))
+    refused = table.loc[dropped, PHOTO].assign(kind="dropped", reason=f"by {corrections}")
+    refusals = pd.concat([examination.rejects_in(examined, read), refused[REJECT]], ignore_index=True)
+    table = table.drop(index=np.flatnonzero(dropped))
     photos = runs(table, PHOTO)
     check(len(np.unique(photos)), refusals, survey.max_rejected)
     sequence = order(table, KEYS)
-    ordered = table[KEYS].iloc[sequence].reset_index(drop=True)
+    table = table.iloc[sequence].reset_index(drop=True)
     with by_dataset(raw) as archives:
-        read_grey = reader(ordered, archives)
-        groups_of, compared = search(ordered, photos[sequence], found.at(sequence), read_grey, survey.near_duplicates)
+        read_grey = reader(table, archives)
+        groups_of, compared = search(table, photos[sequence], found.at(sequence), read_grey, survey.near_duplicates)
         groups_of = groups_of[np.argsort(sequence)]
-        table["group"] = names(ordered, groups_of)
-        write_csv(faces, table[FACE])
+        tables = (corrected(examined, name, decisions) for name in read)
+        write_csv(faces, with_groups(tables, names(table, groups_of)))
         write_csv(rejects, refusals)
         write_csv(pairs, compared)
-        draw_groups(table, photos, groups_of, archives, groups)
+        draw_groups(faces, photos, groups_of, archives, groups)
     return f"{len(table):,} faces in {len(np.unique(groups_of)):,} groups; {len(refusals):,} rejected"
 
 

@@ -120,10 +120,20 @@ def test_too_many_rejects_stop_the_stage_with_their_list():
     done = prepared([*three_classes(10), *((f"with_mask/{n}.jpg", b"") for n in range(5))])
     assert done.returncode == 1
     assert (
-        "survey: 5 of 35 photos rejected, survey.max_rejected allows 2.0%; the first: with_mask/0.jpg: empty file;"
+        "survey: 5 of 35 photos rejected, survey.max_rejected allows 2.0%: with_mask/0.jpg: empty file; with_mask/1"
         in done.stderr
     )
     assert not Path("manifest.csv").exists()
+
+
+def test_folders_that_name_no_class_are_listed_with_their_photos_and_long_lists_are_cut():
+    strays = [(f"photos/Masked people/{n}.png", photo(n)) for n in range(7)] + [("photos/new/1.png", photo(8))]
+    done = prepared([*three_classes(10), *strays, *((f"with_mask/broken {n}.jpg", b"") for n in range(12))])
+    assert (
+        "survey: 20 of 50 photos rejected, survey.max_rejected allows 2.0%: 7 in photos/Masked people, which "
+        "survey.classes does not name; 1 in photos/new, which survey.classes does not name; with_mask/broken 0.jpg: "
+    ) in done.stderr
+    assert done.stderr.endswith("; and 4 more\n")
 
 
 @pytest.mark.parametrize(

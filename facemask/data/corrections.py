@@ -52,23 +52,29 @@ def read_corrections(file: Path, aliases: dict[str, str]) -> Corrections:
     return found
 
 
-def correct(faces: pd.DataFrame, corrections: Corrections, file: Path) -> pd.DataFrame:
-    """Faces with their labels corrected, missing for those to drop, and the column `given` as they were.
-
-    Every copy of a photo is corrected.
+def check_faces(faces: pd.DataFrame, corrections: Corrections, file: Path) -> None:
+    """Refuse corrections that are of none of the faces.
 
     Raises
     ------
     UserError
-        If a correction, read from the file, is of no face.
+        Naming the first one's line in the file.
     """
-    named = faces[faces.sha256.isin({key[0] for key in corrections})]
-    keys = list(zip(*(named[column].astype(str) for column in KEY), strict=True))
-    if unknown := [corrections[key][0] for key in corrections.keys() - set(keys)]:
+    named = faces.loc[faces.sha256.isin({key[0] for key in corrections}), KEY].astype(str)
+    if unknown := [corrections[key][0] for key in corrections.keys() - set(named.itertuples(index=False, name=None))]:
         raise UserError(
             f"{file}, line {min(unknown)}: no face has this sha256 and this box; take the line out, or take it "
             "anew from metrics/label_issues.csv"
         )
+
+
+def correct(faces: pd.DataFrame, corrections: Corrections) -> pd.DataFrame:
+    """Faces with their labels corrected, missing for those to drop, and the column `given` as they were.
+
+    Every copy of a photo is corrected.
+    """
+    named = faces[faces.sha256.isin({key[0] for key in corrections})]
+    keys = named[KEY].astype(str).itertuples(index=False, name=None)
     labels = faces.label.copy()
     labels[named.index] = [corrections.get(key, (0, label))[1] for key, label in zip(keys, named.label, strict=True)]
     return faces.assign(label=labels, given=faces.label)

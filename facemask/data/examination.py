@@ -115,11 +115,16 @@ def examine_zip(zipped: Zip, survey: Survey, folder: Path) -> dict[str, str]:
     return {name: digest(folder / name) for name in tables} | {f"{zipped.name}.npy": sha256}
 
 
-def collected(folder: Path, names: list[str]) -> tuple[pd.DataFrame, features.Described, pd.DataFrame]:
-    """What `examine_zip` wrote of several zips: faces, the features of each, and rejects."""
-    table, rejects = (
-        pd.concat([read_csv(folder / f"{name}.{kind}") for name in names], ignore_index=True)
-        for kind in ("csv", "rejects.csv")
-    )
-    values = arrays.joined([str(folder / f"{name}.npy") for name in names])
-    return table, features.Described.one_by_one(values, table.pop("features")), rejects
+def faces_in(folder: Path, name: str) -> pd.DataFrame:
+    """The faces of a zip that `examine_zip` wrote, `FOUND`, and how many features each has."""
+    return read_csv(folder / f"{name}.csv")
+
+
+def rejects_in(folder: Path, names: list[str]) -> pd.DataFrame:
+    """The rejects of several zips that `examine_zip` wrote, `REJECT`."""
+    return pd.concat([read_csv(folder / f"{name}.rejects.csv") for name in names], ignore_index=True)
+
+
+def features_in(folder: Path, names: list[str], counts: pd.Series) -> features.Described:
+    """The features of all faces of several zips, so many of each."""
+    return features.Described.one_by_one(arrays.joined([str(folder / f"{name}.npy") for name in names]), counts)

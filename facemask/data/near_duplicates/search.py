@@ -81,7 +81,7 @@ def search(
 
 def names(faces: pd.DataFrame, groups: np.ndarray) -> pd.api.extensions.ExtensionArray:
     """The name of every face's group, from the sha256 of its first face; faces and groups as `search` has them."""
-    return faces.sha256.str[:16].array.take(groups)
+    return pd.Series(faces.sha256.array.take(groups)).str[:16].array
 
 
 def chained(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
