@@ -16,7 +16,7 @@ from facemask.core.engine import Task
 from facemask.core.errors import UserError
 from facemask.core.params import Section, Seed, Side
 from facemask.core.parts import Part
-from facemask.core.tables import ROWS, read_csv
+from facemask.core.tables import pieces, read_csv
 from facemask.data import images, preparation, shards
 from facemask.data.augmentation import Augment
 from facemask.data.preparation import READ, prepare, prepare_zip, samples_in
@@ -48,7 +48,7 @@ def planned(raw: Path, faces: pd.DataFrame, settings: Settings) -> tuple[list[Pa
     version = parts.code([preparation], images.PACKAGES)
     plan = []
     for number, rows in faces.groupby(homes).indices.items():
-        zipped, own = found[number], faces[READ].take(rows)
+        zipped, own = found[number], faces.take(rows)
         places = {split: files[split, zipped.name] for split in own.split.unique()}
         key = parts.key(zipped.sha256, own.to_csv(index=False), places, size, augment.model_dump(), seed, version)
         arguments = functools.partial(inputs, zipped, faces, rows, places, settings)
@@ -58,19 +58,18 @@ def planned(raw: Path, faces: pd.DataFrame, settings: Settings) -> tuple[list[Pa
 
 def inputs(zipped: Zip, faces: pd.DataFrame, rows: np.ndarray, places: dict[str, str], settings: Settings) -> tuple:
     """What `prepare_zip` takes."""
-    return zipped, faces[READ].take(rows), places, settings.image_size, settings.augment, settings.seed
+    return zipped, faces.take(rows), places, settings.image_size, settings.augment, settings.seed
 
 
-def write_table(folder: Path, faces: pd.DataFrame, split: str, samples: int) -> None:
+def write_table(folder: Path, manifest: Path, split: str, samples: int) -> None:
     """Write the table of a split: a row for each face and each of its augmented samples."""
-    rows = np.flatnonzero(faces.split == split)
-    copies = np.arange(1 + samples)
 
-    def repeated(some: np.ndarray) -> pd.DataFrame:
-        table = faces.take(some.repeat(1 + samples)).drop(columns="split")
-        return table.assign(copy=np.tile(copies, len(some)))
+    def repeated(faces: pd.DataFrame) -> pd.DataFrame:
+        own = np.flatnonzero(faces.split == split)
+        table = faces.take(own.repeat(1 + samples)).drop(columns="split")
+        return table.assign(copy=np.tile(np.arange(1 + samples), len(own)))
 
-    shards.write_rows(folder, split, map(repeated, np.split(rows, range(ROWS, len(rows), ROWS))))
+    shards.write_rows(folder, split, map(repeated, pieces(manifest)))
 
 
 def draw_sheet(raw: Path, faces: pd.DataFrame, settings: Settings, sheet: Path) -> None:
@@ -85,7 +84,7 @@ def draw_sheet(raw: Path, faces: pd.DataFrame, settings: Settings, sheet: Path) 
 
 def main(raw: Path, manifest: Path, pixels: Path, record: Path, sheet: Path) -> str:
     settings = params.load(Settings)
-    faces = read_csv(manifest)
+    faces = read_csv(manifest, columns=READ)
     if settings.augment.occlude and settings.augment.unmasked not in set(faces.label):
         known = ", ".join(sorted(set(faces.label)))
         raise UserError(f"augment.unmasked: no face is {settings.augment.unmasked}; the classes are {known}")
@@ -93,7 +92,7 @@ def main(raw: Path, manifest: Path, pixels: Path, record: Path, sheet: Path) -> 
     made = parts.make(pixels, record, plan, prepare_zip, "augment")
     splits = [*shards.SPLITS, *shards.external(faces.split)]
     for split in splits:
-        write_table(pixels, faces, split, samples_in(split, settings.augment))
+        write_table(pixels, manifest, split, samples_in(split, settings.augment))
     shards.write_order(pixels, {file: made[file] for file in files})
     parts.keep(pixels, [*files, shards.ORDER, *(f"{split}.csv" for split in splits)])
     draw_sheet(raw, faces[faces.split == "train"], settings, sheet)

@@ -106,9 +106,11 @@ def check(faces: pd.DataFrame, classes: list[str]) -> None:
     for label in classes:
         for split in SPLITS:
             if not ((faces.label == label) & (faces.split == split)).any():
-                found = int((faces.label == label).sum())
+                found = faces.split[faces.label == label]
+                left = int(found.isna().sum())
+                why = f" ({left:,} are left out, as near-duplicates of faces in another split)" if left else ""
                 raise UserError(
-                    f"class {label} has {found} photos, none of them in {split}; "
+                    f"class {label} has {len(found):,} faces, none of them in {split}{why}; "
                     "give more photos, larger fractions, or take the class out of survey.classes"
                 )
 

@@ -140,8 +140,8 @@ def test_folders_that_name_no_class_are_listed_with_their_photos_and_long_lists_
     ("members", "message"),
     [
         ([], "the archive holds no images"),
-        ([(f"with_mask/{n}.png", photo(n)) for n in range(30)], "class incorrect_mask has 0 photos"),
-        (three_classes(30)[:61], "class incorrect_mask has 1 photos, none of them in"),
+        ([(f"with_mask/{n}.png", photo(n)) for n in range(30)], "class incorrect_mask has 0 faces, none"),
+        (three_classes(30)[:61], "class incorrect_mask has 1 faces, none of them in"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_one_line(members, message):
@@ -273,6 +273,20 @@ def test_near_duplicates_across_given_splits_are_counted_and_dropped_from_traini
     assert leaks == {"ungrouped": 2, "grouped": 0 if policy == "drop" else 2}
     assert manifest.member.str.contains("leak").sum() == (0 if policy == "drop" else 2)
     assert (manifest.split == "test").sum() == 8
+
+
+def test_that_all_given_training_photos_of_a_class_are_copies_of_test_photos_is_said():
+    classes = ("with_mask", "without_mask")
+    members = [
+        (f"{folder}/{label}/{n}.png", photo(n if label == "with_mask" and number != 1 else 100 * number + 10 + n))
+        for number, folder in enumerate(("train", "validation", "test"))
+        for label in classes
+        for n in range(3)
+    ]
+    done = prepared(members, split__method="given", split__leaked="drop", **TWO_CLASSES)
+    assert done.returncode == 1
+    line = "class with_mask has 9 faces, none of them in train (3 are left out, as near-duplicates of faces in another "
+    assert line in done.stderr
 
 
 def test_a_photo_outside_the_given_folders_is_one_line():

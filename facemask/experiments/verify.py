@@ -83,14 +83,19 @@ def kind_in(clone: Path) -> dict[str, str]:
     return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
 
 
-def reasons(threads: int | None, requirements: str) -> str:
-    """Possible reasons for other bytes on this machine; `threads` is given if TensorFlow made the output."""
+def reasons(stage: str, threads: int | None, requirements: str) -> str:
+    """Possible reasons for other bytes of a stage on this machine; `threads` is given if TensorFlow made them."""
     packages = other_packages(requirements)
     lines = [
         f"Python {platform.python_version()}, {machine.processor()}, {os.cpu_count()} cores",
         "packages: " + ("; ".join(packages) if packages else "as in requirements.lock"),
     ]
-    if threads is not None:
+    if stage == "fetch":
+        lines.append(
+            "the datasets hold other photos than then; if that is meant: dvc repro -f fetch, dvc repro, and commit "
+            "dvc.lock"
+        )
+    elif threads is not None:
         lines.append(
             f"TensorFlow, on {threads} threads, sums in another order on a processor with other vector instructions: "
             "the last digits of a trained network differ between AVX2 and AVX-512"
@@ -151,7 +156,7 @@ def verify() -> None:
     print(f"\n{first} is the first stage that differs: {', '.join(different[first])}", file=sys.stderr)
     if later:
         print(f"after it: {', '.join(later)}", file=sys.stderr)
-    print(reasons(threads, requirements), file=sys.stderr)
+    print(reasons(first, threads, requirements), file=sys.stderr)
     raise UserError(f"{count} differ from dvc.lock")
 
 
