@@ -23,7 +23,7 @@ from facemask.data.sources.synthetic import Synthetic
 SIZES = (10_000, 100_000, 1_000_000)
 SHARD = 10_000
 SIDE = 64
-STAGES = ("fetch", "survey", "split", "augment", "features", "audit", "train", "evaluate", "export")
+STAGES = ("fetch", "survey", "split", "augment", "features", "audit", "train", "evaluate", "export", "card", "record")
 
 
 def settings(folder: Path) -> str:
