@@ -54,8 +54,8 @@ def draw(costs: dict[int, dict[str, Cost]], path: Path) -> None:
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         for axes, field, title in zip(figure.subplots(1, 2), Cost._fields, ("seconds", "peak memory, MB"), strict=True):
-            for stage in STAGES:
-                axes.plot(list(costs), [getattr(cost[stage], field) for cost in costs.values()], "o-", label=stage)
+            for stage, style in zip(STAGES, ["o-"] * 10 + ["s--"] * 10, strict=False):  # there are ten colours
+                axes.plot(list(costs), [getattr(cost[stage], field) for cost in costs.values()], style, label=stage)
             axes.set(xlabel="photos", title=title, xscale="log", yscale="log" if field == "seconds" else "linear")
             axes.set_xticks(list(costs), [f"{photos:,}" for photos in costs])
             axes.minorticks_off()

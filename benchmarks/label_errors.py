@@ -25,7 +25,7 @@ def main() -> None:
     pairs = read_csv(data / "pairs.csv")
     faces, read = audit.collect(data / "manifest.csv", data / "shards", data / "features")
     chosen = np.flatnonzero(faces.dataset == args.dataset)
-    faces = faces.loc[chosen].reset_index(drop=True)
+    faces = faces.iloc[chosen].reset_index(drop=True)
     classes = np.array(sorted(faces.label.unique()))
     print("| seed | planted | doubtful | precision at the number planted | recall |")
     print("|--:|--:|--:|--:|--:|")

@@ -5,7 +5,6 @@ random generator of a sample is seeded by (seed, face, number of the sample): or
 What is of a zip that is as it was, with its faces in the same splits, is not made again.
 """
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -46,19 +45,19 @@ def planned(raw: Path, faces: pd.DataFrame, settings: Settings) -> tuple[list[Pa
     files = shards.part_files((split, found[home].name) for split, home in zip(faces.split, homes, strict=True))
     size, augment, seed = settings.image_size, settings.augment, settings.seed
     version = parts.code([preparation], images.PACKAGES)
-    plan = []
-    for number, rows in faces.groupby(homes).indices.items():
-        zipped, own = found[number], faces.take(rows)
+
+    def preparing(zipped: Zip, rows: np.ndarray) -> Part:
+        own = faces.take(rows)
         places = {split: files[split, zipped.name] for split in own.split.unique()}
         key = parts.key(zipped.sha256, own.to_csv(index=False), places, size, augment.model_dump(), seed, version)
-        arguments = functools.partial(inputs, zipped, faces, rows, places, settings)
-        plan.append(Part(Task(zipped.name, arguments, here=not zipped.shard), key))
+
+        def arguments() -> tuple:
+            return zipped, faces.take(rows), places, size, augment, seed
+
+        return Part(Task(zipped.name, arguments, here=not zipped.shard), key)
+
+    plan = [preparing(found[number], rows) for number, rows in faces.groupby(homes).indices.items()]
     return plan, list(files.values())
-
-
-def inputs(zipped: Zip, faces: pd.DataFrame, rows: np.ndarray, places: dict[str, str], settings: Settings) -> tuple:
-    """What `prepare_zip` takes."""
-    return zipped, faces.take(rows), places, settings.image_size, settings.augment, settings.seed
 
 
 def write_table(folder: Path, manifest: Path, split: str, samples: int) -> None:
@@ -74,8 +73,10 @@ def write_table(folder: Path, manifest: Path, split: str, samples: int) -> None:
 
 def draw_sheet(raw: Path, faces: pd.DataFrame, settings: Settings, sheet: Path) -> None:
     """Draw a contact sheet of a few training faces, classes in turn, with augmented samples."""
-    turn = faces.groupby("label").cumcount()
-    chosen = faces.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(SHEET_FACES)
+    labels = faces.label[faces.split == "train"]
+    turn = labels.groupby(labels).cumcount()
+    first = faces.loc[turn.index[turn < SHEET_FACES]].assign(turn=turn)
+    chosen = first.sort_values(["turn", "label"], kind="stable").head(SHEET_FACES)
     with by_dataset(raw) as archives:
         pixels = prepare(chosen, archives, settings.image_size, settings.augment, settings.seed, SHEET_SAMPLES)
     pixels = pixels.reshape(len(chosen), 1 + SHEET_SAMPLES, *pixels.shape[1:])
@@ -95,7 +96,7 @@ def main(raw: Path, manifest: Path, pixels: Path, record: Path, sheet: Path) -> 
         write_table(pixels, manifest, split, samples_in(split, settings.augment))
     shards.write_order(pixels, {file: made[file] for file in files})
     parts.keep(pixels, [*files, shards.ORDER, *(f"{split}.csv" for split in splits)])
-    draw_sheet(raw, faces[faces.split == "train"], settings, sheet)
+    draw_sheet(raw, faces, settings, sheet)
     added = settings.augment.copies * int((faces.split == "train").sum())
     return f"{len(faces):,} faces of {settings.image_size} pixels and {added:,} augmented samples"
 

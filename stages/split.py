@@ -76,7 +76,8 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.Series, int
         leaks = leaked(splits, faces.group)
         return (splits[~leaks] if split.leaked == "drop" else splits), int(leaks.sum())
     method = hashed if split.method == "hashed" else assign
-    alone = faces.assign(group=np.argsort(order(faces, ["group", "sha256"])))  # every face a group
+    rank = np.argsort(order(faces, ["group", "sha256"]))
+    alone = faces.assign(group=rank)  # every face is a group
     leaks = leaked(method(alone, split.fractions, seed), faces.group)
     return method(faces, split.fractions, seed), int(leaks.sum())
 
@@ -89,13 +90,17 @@ def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed:
     UserError
         As `divide` and `with_other_datasets` do.
     """
-    divided_ones = [name for name, dataset in datasets.items() if dataset.use == "split"]
-    divided, leaks = divide(faces.loc[faces.dataset.isin(divided_ones)], split, seed)
+    divided, leaks = divide(faces[faces.dataset.isin(named(datasets, "split"))], split, seed)
     splits = with_other_datasets(divided, faces, {name: dataset.use for name, dataset in datasets.items()})
     return faces.assign(split=splits), leaks
 
 
-def check(faces: pd.DataFrame, classes: list[str]) -> None:
+def named(datasets: dict[str, Dataset], use: str) -> list[str]:
+    """The names of the datasets with a use."""
+    return [name for name, dataset in datasets.items() if dataset.use == use]
+
+
+def check(faces: pd.DataFrame, classes: list[str], datasets: dict[str, Dataset]) -> None:
     """Stop where training would be pointless.
 
     Raises
@@ -103,12 +108,15 @@ def check(faces: pd.DataFrame, classes: list[str]) -> None:
     UserError
         If a class is missing from a split.
     """
+    divided = faces.dataset.isin(named(datasets, "split"))
     for label in classes:
+        own = faces.label == label
+        found = faces.split[own]
         for split in SPLITS:
-            if not ((faces.label == label) & (faces.split == split)).any():
-                found = faces.split[faces.label == label]
-                left = int(found.isna().sum())
-                why = f" ({left:,} are left out, as near-duplicates of faces in another split)" if left else ""
+            if not (found == split).any():
+                left = int(faces.split[own & divided].isna().sum())
+                left_out = f" (left out, as near-duplicates of faces in a later split: {left:,})"
+                why = left_out if left and split != "test" else ""
                 raise UserError(
                     f"class {label} has {len(found):,} faces, none of them in {split}{why}; "
                     "give more photos, larger fractions, or take the class out of survey.classes"
@@ -151,12 +159,9 @@ def amounts(
 ) -> dict[str, Any]:
     """What the data is: counts by split and class, rejects, groups, and what is known of near-duplicates.
 
-    Parameters
-    ----------
-    faces : DataFrame
-        dataset, member, label, group and split, which is missing for those left out.
+    Faces that are left out have no split. `leaks` is as `divide` returns it.
     """
-    own = faces.dataset.isin([name for name, dataset in datasets.items() if dataset.use == "split"])
+    own = faces.dataset.isin(named(datasets, "split"))
     first = ~faces.duplicated(["dataset", "member"])  # of a photo
     verified = pairs[(pairs.step == "search") & (pairs.kind != "")]
     labels = faces[own].groupby("group").label.agg("nunique")
@@ -184,19 +189,22 @@ def main(faces: Path, rejects: Path, pairs: Path, manifest: Path, headlines: Pat
     settings = params.load(Settings)
     refused, compared = read_csv(rejects), read_csv(pairs)
     placed, leaks = place(read_csv(faces, columns=NEEDED), settings.datasets, settings.split, settings.seed)
-    check(placed, list(settings.survey.classes))
+    check(placed, list(settings.survey.classes), settings.datasets)
     amount = amounts(placed, refused, compared, settings.datasets, leaks)
     kept = placed.split.dropna()
-    write_csv(manifest, (piece.join(kept, how="inner") for piece in pieces(faces)))
+    blocks = [named(settings.datasets, "split"), named(settings.datasets, "train")]
+    blocks += [[name] for name in named(settings.datasets, "test")]
+    parts = (piece[piece.dataset.isin(block)] for block in blocks if block for piece in pieces(faces))
+    write_csv(manifest, (part.join(kept, how="inner") for part in parts))
     groups = placed.group[kept.index].nunique()
     write_json(headlines, {"faces": len(kept), "groups": groups, "rejects": len(refused)})
     write_json(details, amount)
     counts = kept.value_counts()
-    parts = ", ".join(f"{counts[name]:,} {name}" for name in kept.unique())
+    sizes = ", ".join(f"{counts[name]:,} {name}" for name in [*SPLITS, *named(settings.datasets, "test")])
     how = "in the given splits" if settings.split.method == "given" else "if split face by face"
     left_out = sum(amount["near_duplicates"]["left_out"].values())
     found = f"near-duplicates in a later split {how}: {leaks:,} faces; left out as near-duplicates: {left_out:,}"
-    return f"{parts}; {found}"
+    return f"{sizes}; {found}"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from facemask.evaluation import figures
 
 READING = {"classes", "margin", "min_size"}  # the parameters of survey that say what is a face
 PHOTOS_AT_HAND = 4096  # in grey, for the pairs to come
-SHOWN_REASONS = 10
+SHOWN_REASONS = 5  # of a kind
 SHOWN_GROUPS, SHOWN_FACES, SHOWN_SIZE = 6, 8, 128
 PHOTO = ["dataset", "member"]
 KEYS = ["sha256", *Box._fields, *PHOTO]  # the search sorts faces by them
@@ -44,6 +44,20 @@ class Settings(Section):
     """The parameters that this stage reads."""
 
     survey: Survey
+
+
+def reasons(rejects: pd.DataFrame) -> str:
+    """Why photos were rejected: the folders that name no class, and the first of the others, a few of each."""
+    unlabelled = rejects[rejects.kind == "unlabelled"]
+    folders = unlabelled.member.map(lambda member: str(PurePosixPath(member).parent))
+    counts = unlabelled.groupby(["dataset", folders]).size().sort_values(ascending=False, kind="stable")
+    listed = []
+    for (dataset, folder), count in counts.head(SHOWN_REASONS).items():
+        where = "in no folder" if folder == "." else f"in {folder}, which survey.classes does not name"
+        listed.append(f"{count:,} of {dataset} {where}")
+    others = rejects.drop(index=unlabelled.index)
+    listed += [f"{row.member}: {row.reason}" for row in others.head(SHOWN_REASONS).itertuples()]
+    return "; ".join([*listed, *(["and more"] if max(len(counts), len(others)) > SHOWN_REASONS else [])])
 
 
 def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
@@ -64,14 +78,9 @@ def check(photos: int, rejects: pd.DataFrame, allowed: float) -> None:
             )
         raise UserError("the archive holds no images; give a zip or folder of class folders with photos")
     if len(lost) > allowed * (photos + len(lost)):
-        unlabelled = lost[lost.kind == "unlabelled"]
-        folders = unlabelled.member.map(lambda member: str(PurePosixPath(member).parent)).value_counts()
-        reasons = [f"{count:,} in {folder}, which survey.classes does not name" for folder, count in folders.items()]
-        reasons += [f"{row.member}: {row.reason}" for row in lost.drop(index=unlabelled.index).itertuples()]
-        more = f"; and {len(reasons) - SHOWN_REASONS:,} more" if len(reasons) > SHOWN_REASONS else ""
         raise UserError(
             f"{len(lost)} of {photos + len(lost)} photos rejected, survey.max_rejected allows {allowed:.1%}: "
-            f"{'; '.join(reasons[:SHOWN_REASONS])}{more}"
+            f"{reasons(lost)}"
         )
 
 
@@ -115,14 +124,15 @@ def draw_groups(faces: Path, photos: np.ndarray, groups: np.ndarray, archives: d
     """
     first = np.diff(photos, prepend=-1) > 0
     sizes = np.bincount(groups[first])
-    largest = np.argsort(-sizes, kind="stable")[:SHOWN_GROUPS]
-    members = [np.flatnonzero(first & (groups == group))[:SHOWN_FACES] for group in largest[sizes[largest] > 1]]
-    table = some(faces, np.concatenate([*members, []]))
+    largest = [group for group in np.argsort(-sizes, kind="stable")[:SHOWN_GROUPS] if sizes[group] > 1]
+    members = {group: np.flatnonzero(first & (groups == group))[:SHOWN_FACES] for group in largest}
+    table = some(faces, np.concatenate([np.empty(0, int), *members.values()]))
     rows = []
-    for own, size in zip(members, sizes[largest], strict=False):
+    for group, own in members.items():
         shown = table.loc[own]
         read = (archives[face.dataset].read(face.member) for face in shown.itertuples())
-        rows.append((f"{size} photos", [images.cut_out(one, None, SHOWN_SIZE) for one in read], list(shown.label)))
+        pixels = [images.cut_out(content, None, SHOWN_SIZE) for content in read]
+        rows.append((f"{sizes[group]} photos", pixels, list(shown.label)))
     figures.groups(rows, path)
 
 
@@ -147,17 +157,18 @@ def main(
     table = pd.concat([corrected(examined, name, decisions)[KEPT] for name in read], ignore_index=True)
     check_faces(table, decisions, corrections)
     dropped = table.pop("dropped").to_numpy()
-    found = examination.features_in(examined, read, table.pop("features")).at(np.flatnonzero(~dropped))
+    found = examination.features_in(examined, read, table.pop("features"))
     refused = table.loc[dropped, PHOTO].assign(kind="dropped", reason=f"by {corrections}")
     refusals = pd.concat([examination.rejects_in(examined, read), refused[REJECT]], ignore_index=True)
     table = table.drop(index=np.flatnonzero(dropped))
     photos = runs(table, PHOTO)
     check(len(np.unique(photos)), refusals, survey.max_rejected)
     sequence = order(table, KEYS)
+    found = found.at(table.index[sequence].to_numpy())
     table = table.iloc[sequence].reset_index(drop=True)
     with by_dataset(raw) as archives:
         read_grey = reader(table, archives)
-        groups_of, compared = search(table, photos[sequence], found.at(sequence), read_grey, survey.near_duplicates)
+        groups_of, compared = search(table, photos[sequence], found, read_grey, survey.near_duplicates)
         groups_of = groups_of[np.argsort(sequence)]
         tables = (corrected(examined, name, decisions) for name in read)
         write_csv(faces, with_groups(tables, names(table, groups_of)))

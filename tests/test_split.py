@@ -17,6 +17,8 @@ from facemask.data.archive import write_archive
 from facemask.data.sources import synthetic
 from stages.split import amounts, assign, divide, given_split, leaked, place, remaining
 
+SPLIT = ("faces=faces.csv", "rejects=rejects.csv", "pairs=pairs.csv", "manifest=manifest.csv",
+         "headlines=headlines.json", "details=data.json")  # fmt: skip
 NO_PAIRS = pd.DataFrame({"step": [], "kind": []})
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -38,19 +40,7 @@ def prepared(members: list[tuple[str, bytes]], **changes) -> subprocess.Complete
     write_archive(Path("raw/synthetic.zip"), members)
     write_params(Path(), **changes)
     done = stage("survey", *SURVEY)
-    return (
-        done
-        if done.returncode
-        else stage(
-            "split",
-            "faces=faces.csv",
-            "rejects=rejects.csv",
-            "pairs=pairs.csv",
-            "manifest=manifest.csv",
-            "headlines=headlines.json",
-            "details=data.json",
-        )
-    )
+    return done if done.returncode else stage("split", *SPLIT)
 
 
 def split(members: list[tuple[str, bytes]], **changes) -> pd.DataFrame:
@@ -127,13 +117,18 @@ def test_too_many_rejects_stop_the_stage_with_their_list():
 
 
 def test_folders_that_name_no_class_are_listed_with_their_photos_and_long_lists_are_cut():
-    strays = [(f"photos/Masked people/{n}.png", photo(n)) for n in range(7)] + [("photos/new/1.png", photo(8))]
+    strays = [(f"photos/Masked people/{n}.png", photo(n)) for n in range(7)] + [
+        ("photos/new/1.png", photo(8)),
+        ("top.png", photo(9)),
+    ]
     done = prepared([*three_classes(10), *strays, *((f"with_mask/broken {n}.jpg", b"") for n in range(12))])
     assert (
-        "survey: 20 of 50 photos rejected, survey.max_rejected allows 2.0%: 7 in photos/Masked people, which "
-        "survey.classes does not name; 1 in photos/new, which survey.classes does not name; with_mask/broken 0.jpg: "
+        "survey: 21 of 51 photos rejected, survey.max_rejected allows 2.0%: 7 of synthetic in photos/Masked people, "
+        "which survey.classes does not name; 1 of synthetic in no folder; 1 of synthetic in photos/new, which "
+        "survey.classes does not name; with_mask/broken 0.jpg: "
     ) in done.stderr
-    assert done.stderr.endswith("; and 4 more\n")
+    assert done.stderr.endswith(": empty file; and more\n")
+    assert done.stderr.count("broken") == 5
 
 
 @pytest.mark.parametrize(
@@ -285,8 +280,8 @@ def test_that_all_given_training_photos_of_a_class_are_copies_of_test_photos_is_
     ]
     done = prepared(members, split__method="given", split__leaked="drop", **TWO_CLASSES)
     assert done.returncode == 1
-    line = "class with_mask has 9 faces, none of them in train (3 are left out, as near-duplicates of faces in another "
-    assert line in done.stderr
+    reason = "(left out, as near-duplicates of faces in a later split: 3)"
+    assert f"class with_mask has 9 faces, none of them in train {reason}; give" in done.stderr
 
 
 def test_a_photo_outside_the_given_folders_is_one_line():
@@ -332,6 +327,21 @@ def test_faces_of_an_external_test_set_that_are_near_duplicates_of_training_are_
     data = amounts(placed, pd.DataFrame({"kind": []}), NO_PAIRS, settings.datasets, leaks)
     assert data["near_duplicates"]["left_out"] == {"external": 30 - len(kept), "synthetic": 0}
     assert data["photos"] == 200
+
+
+def test_the_manifest_has_the_divided_dataset_first_then_those_added_to_training_then_external_ones():
+    uses = {"a": "test", "b": "train", "c": "split", "d": "test"}
+    write_params(Path(), datasets={name: synthetic_faces(use) for name, use in uses.items()}, **TWO_CLASSES)
+    faces = pd.concat([table({"with_mask": 20, "without_mask": 20}).assign(dataset=name) for name in uses])
+    faces["group"] = faces["sha256"] = [f"{number:064}" for number in range(len(faces))]
+    faces.assign(given=faces.label, left=0, top=0, right=0, bottom=0, width=9, height=9).to_csv(
+        "faces.csv", index=False
+    )
+    Path("rejects.csv").write_text("dataset,member,kind,reason\n")
+    NO_PAIRS.to_csv("pairs.csv", index=False)
+    done = stage("split", *SPLIT)
+    assert done.returncode == 0, done.stderr
+    assert pd.read_csv("manifest.csv").dataset.tolist() == [name for name in "cbad" for _ in range(40)]
 
 
 def test_an_external_test_set_of_nothing_but_training_faces_stops_in_one_line():

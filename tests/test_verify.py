@@ -99,13 +99,15 @@ def test_packages_other_than_pinned_are_named():
 
 
 def test_only_a_difference_in_tensorflow_is_attributed_to_the_processor(short):
-    assert "AVX-512" in verify.reasons("train", 2, "").splitlines()[-1]
-    assert "may be a bug" in verify.reasons("survey", None, "")
-    assert "may be a bug" not in verify.reasons("survey", None, "numpy==0.1\n")
+    assert "AVX-512" in verify.reasons(2, "").splitlines()[-1]
+    assert "may be a bug" in verify.reasons(None, "")
+    assert "may be a bug" not in verify.reasons(None, "numpy==0.1\n")
 
 
-def test_other_photos_are_no_bug():
-    assert verify.reasons("fetch", None, "").splitlines()[-1].startswith("  the datasets hold other photos than then; ")
+def test_other_photos_of_the_user_are_no_bug():
+    last = verify.reasons(None, "", of_user=True).splitlines()[-1]
+    assert last.startswith("  a dataset may hold other photos than then; ")
+    assert "may be a bug" in verify.reasons(None, "", of_user=False)
 
 
 def test_the_kind_of_a_processor_is_its_widest_vector_instructions(tmp_path):

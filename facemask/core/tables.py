@@ -45,7 +45,7 @@ def pieces(file: Path) -> Iterator[pd.DataFrame]:
 
 
 def some(file: Path, rows: np.ndarray) -> pd.DataFrame:
-    """Read some rows of a table, by their numbers, ascending."""
+    """Read some rows of a table, by their numbers; they come in the order of the table, with these as index."""
     return pd.concat([piece[piece.index.isin(rows)] for piece in pieces(file)])
 
 

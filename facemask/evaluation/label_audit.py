@@ -47,11 +47,8 @@ def out_of_fold(
         raise UserError(f"audit.folds is {folds}, and no class has more than {largest} faces; choose fewer folds")
     probabilities, rng = np.zeros((len(labels), labels.max() + 1)), np.random.default_rng(seed)
     divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)
-    fold_of = np.empty(len(labels), np.min_scalar_type(folds))  # so that what divides is not kept
-    for fold, (_, held_out) in enumerate(divided):
-        fold_of[held_out] = fold
-    for fold in range(folds):
-        others, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+    for held_out in [held_out for _, held_out in divided]:  # all at once, so that what divides is not kept
+        others = np.delete(np.arange(len(labels)), held_out)
         fitted = others if len(others) <= most else np.sort(rng.choice(others, most, replace=False))
         if len(known := np.unique(labels[fitted])) == 1:
             probabilities[held_out, known] = 1

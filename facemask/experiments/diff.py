@@ -113,7 +113,8 @@ def figures(commit: str, url: str | None) -> str:
 
 
 def main(branch: str) -> None:
-    commit = git("merge-base", commit_of(branch), "HEAD")
+    tip = commit_of(branch)
+    commit = git("merge-base", tip, "HEAD")
     former, split = output(at(commit, "dvc.lock"), MANIFEST), output(Path("dvc.lock").read_text(), MANIFEST)
     now = gate.evaluated(split, Path(SCORES).read_text())
     fallen, verdict = [], "The model is not worse than allowed."
@@ -124,7 +125,8 @@ def main(branch: str) -> None:
         verdict = f"Not compared: {error}."
     tables = headlines(commit, split == former), parameters(commit)
     shown = figures(commit, os.environ.get("FIGURES_URL"))
-    print("\n\n".join([f"### Since {branch} ({commit[:7]})", verdict, *tables, shown]))
+    since = branch if commit == tip else f"the merge base with {branch}"
+    print("\n\n".join([f"### Since {since} ({commit[:7]})", verdict, *tables, shown]))
     if fallen:
         raise UserError("; ".join(fallen))
 

@@ -83,16 +83,26 @@ def kind_in(clone: Path) -> dict[str, str]:
     return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
 
 
-def reasons(stage: str, threads: int | None, requirements: str) -> str:
-    """Possible reasons for other bytes of a stage on this machine; `threads` is given if TensorFlow made them."""
+def reasons(threads: int | None, requirements: str, of_user: bool = False) -> str:
+    """Possible reasons for other bytes on this machine.
+
+    Parameters
+    ----------
+    threads : int or None
+        If TensorFlow made them.
+    requirements : str
+        The content of requirements.lock.
+    of_user : bool
+        Whether they are photos of the user's.
+    """
     packages = other_packages(requirements)
     lines = [
         f"Python {platform.python_version()}, {machine.processor()}, {os.cpu_count()} cores",
         "packages: " + ("; ".join(packages) if packages else "as in requirements.lock"),
     ]
-    if stage == "fetch":
+    if of_user:
         lines.append(
-            "the datasets hold other photos than then; if that is meant: dvc repro -f fetch, dvc repro, and commit "
+            "a dataset may hold other photos than then; if that is meant: dvc repro -f fetch, dvc repro, and commit "
             "dvc.lock"
         )
     elif threads is not None:
@@ -152,11 +162,12 @@ def verify() -> None:
         )
         return
     first, *later = different
-    threads = committed.get(first, {}).get("params", {}).get("params.yaml", {}).get("threads")
+    read = committed.get(first, {}).get("params", {}).get("params.yaml", {})
     print(f"\n{first} is the first stage that differs: {', '.join(different[first])}", file=sys.stderr)
     if later:
         print(f"after it: {', '.join(later)}", file=sys.stderr)
-    print(reasons(first, threads, requirements), file=sys.stderr)
+    of_user = first == "fetch" and any(one["source"] != "synthetic" for one in read["datasets"].values())
+    print(reasons(read.get("threads"), requirements, of_user), file=sys.stderr)
     raise UserError(f"{count} differ from dvc.lock")
 
 
