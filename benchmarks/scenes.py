@@ -31,7 +31,8 @@ def scenes(path: Path, count: int) -> Iterator[tuple[np.ndarray, list[tuple[str,
         annotated = [(photo, xml) for photo, xml in pascal_voc.paired(archive.names)[0] if xml]
         for number in np.linspace(0, len(annotated) - 1, min(count, len(annotated))).round().astype(int):
             photo, annotation = annotated[number]
-            yield np.asarray(images.decode(archive.read(photo))), pascal_voc.parse(archive.read(annotation))
+            image = images.decode(archive.read(photo))
+            yield np.asarray(image), pascal_voc.parse(archive.read(annotation), image.size)
 
 
 def main() -> None:

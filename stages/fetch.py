@@ -4,13 +4,17 @@ Reads the sources in params.yaml; writes a folder with, for every dataset, NAME.
 and NAME.json (its origin). The stages after this one work offline.
 """
 
+from collections.abc import Container
 from pathlib import Path
 
 from facemask.core import cli, params
+from facemask.core.errors import UserError
 from facemask.core.files import remove
 from facemask.core.params import Section
 from facemask.data.sources import Datasets, obtain
 from facemask.data.sources.local import Local, find
+
+ENDINGS = (".zip", ".csv", ".json")  # of the files of a dataset
 
 
 class Settings(Section):
@@ -19,16 +23,34 @@ class Settings(Section):
     datasets: Datasets
 
 
+def check_folder(raw: Path, datasets: Container[str]) -> None:
+    """Refuse a folder with files of the user's: it is an output of the pipeline.
+
+    Raises
+    ------
+    UserError
+        Naming the first one.
+    """
+    for path in sorted(raw.glob("[!.]*")):
+        of_dataset = path.stem in datasets or path.with_suffix(".json").is_file()
+        if path.suffix not in ENDINGS or not of_dataset:
+            raise UserError(f"{path} is in the folder of what fetch writes; move it to another folder")
+
+
 def main(raw: Path, parameters: Path = Path("params.yaml")) -> str:
     datasets = params.load(Settings, parameters).datasets
     for dataset in datasets.values():
         if isinstance(dataset, Local):  # before others are downloaded
             find(dataset)
+    check_folder(raw, datasets)
     for name, dataset in datasets.items():
         obtain(name, dataset, raw)
-    for path in raw.iterdir():  # files of datasets that were removed from params.yaml
-        if path.stem not in datasets:
-            remove(path)
+    for path in raw.glob(".*"):  # of a fetch that was killed, or of the operating system
+        remove(path)
+    for record in raw.glob("*.json"):
+        if record.stem not in datasets:  # which was removed from params.yaml
+            for ending in ENDINGS:
+                remove(record.with_suffix(ending))
     size = sum(path.stat().st_size for path in raw.iterdir())
     return f"{', '.join(datasets)}: {size / 1e6:.1f} MB"
 

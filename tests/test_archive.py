@@ -77,6 +77,12 @@ def test_a_name_that_leaves_the_archive_is_refused(name, reason):
     assert "evil.jpg" in str(caught.value)
 
 
+def test_a_colon_in_a_name_is_no_drive():
+    zip_of(("Screenshot 2020-01-01 12:30:00.jpg", b"x"), ("mask: yes/1.jpg", b"x"))
+    with Archive(RAW) as archive:
+        assert len(archive.names) == 2
+
+
 def test_a_link_is_refused():
     member = zipfile.ZipInfo("link.jpg")
     member.external_attr = (stat.S_IFLNK | 0o777) << 16

@@ -12,12 +12,14 @@ from conftest import ROOT, marked, stage
 from PIL import Image
 
 from facemask.core import params
+from facemask.core.errors import UserError
 from facemask.core.tables import read_csv
 from facemask.data import pascal_voc, scene_augmentation, scenes, shards
 from facemask.data.archive import Archive, write_archive
 from facemask.data.letterbox import GREY, letterbox
 from facemask.data.scene_augmentation import SceneAugment, alter, fitted, mosaic, paste
 from facemask.data.sources import synthetic_scenes
+from stages.detection.scenes import check
 
 STILL = {"mosaic": 0, "mosaic_off": 0, "zoom": 0, "flip": False, "paste": 0, "brightness": 0, "contrast": 0,
          "saturation": 0, "grey": 0}  # fmt: skip
@@ -51,7 +53,7 @@ def test_scenes_have_faces_of_all_classes_and_sizes_and_some_have_none():
 def test_the_annotation_of_a_scene_says_its_faces():
     scene, faces = synthetic_scenes.draw_scene(0, 3, 160)
     xml = synthetic_scenes.annotation("3.jpg", scene, faces)
-    assert pascal_voc.parse(xml) == [(face.label, face.box) for face in faces]
+    assert pascal_voc.parse(xml, scene.size) == [(face.label, face.box) for face in faces]
 
 
 def test_a_photo_is_squared_at_its_upper_left():
@@ -106,6 +108,13 @@ def looked_at() -> Path:
     return Path()
 
 
+def test_scenes_that_cannot_be_used_for_any_reason_count_as_rejected():
+    rejects = pd.DataFrame({"member": "1.png", "kind": ["of another class", "outside", "no photo"], "reason": "why"})
+    check(98, rejects, 0.02)
+    with pytest.raises(UserError, match=r"^97 scenes .* 2 photos rejected, scenes.max_rejected allows 2.0%; "):
+        check(97, rejects, 0.02)
+
+
 def test_scenes_are_judged_grouped_split_and_squared(looked_at):
     rejects = read_csv(looked_at / "rejects.csv")
     kinds = {Path(row.member).stem: row.kind for row in rejects.itertuples()}
@@ -129,7 +138,7 @@ def test_scenes_are_judged_grouped_split_and_squared(looked_at):
         assert squares.shape == (len(table), 64, 64, 3)
         assert set(found.label) == {"on", "off"}
         assert (found.right[found.label == "off"] <= table.width.to_numpy()[found.scene[found.label == "off"]]).all()
-    assert json.loads((looked_at / "data.json").read_text()) == {"faces": 20, "rejects": 8, "scenes": 13}
+    assert json.loads((looked_at / "data.json").read_text()) == {"faces": 20, "rejects": 8, "scenes": 11}
 
 
 def scene_of(*boxes: tuple, side: int = 64) -> tuple[np.ndarray, np.ndarray]:

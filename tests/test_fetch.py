@@ -139,6 +139,17 @@ def test_a_hostile_zip_never_becomes_the_output(tmp_path):
     assert not RAW.exists()
 
 
+@pytest.mark.parametrize("name", ["mine.zip", "notes.txt", "photos/with_mask/1.jpg"])
+def test_files_of_the_user_in_the_folder_of_the_datasets_are_refused_and_stay(name, tmp_path):
+    write_archive(Path("raw", name), PHOTOS)
+    write_params(tmp_path, datasets=archived("raw/mine.zip" if name == "mine.zip" else "raw"))
+    done = stage("fetch", "raw=raw")
+    assert done.returncode == 1
+    first = Path("raw") / Path(name).parts[0]
+    assert done.stderr == f"fetch: {first} is in the folder of what fetch writes; move it to another folder\n"
+    assert Path("raw", name).is_file()
+
+
 def test_a_dataset_that_is_removed_leaves_no_files(tmp_path):
     write_archive(Path("photos.zip"), PHOTOS)
     write_params(tmp_path, datasets=archived("photos.zip") | {"more": archived("photos.zip", "test")["photos"]})

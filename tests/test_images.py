@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facemask.data.images import ImageError, cut_out, decode, resize
+from facemask.data.images import ImageError, cut_out, decode, resize, size
 
 
 def picture(height: int = 24, width: int = 36) -> np.ndarray:
@@ -89,6 +89,11 @@ def test_transparent_pixels_are_white(mode):
     assert np.asarray(decode(content)).min() == 255
 
 
+def test_transparent_grey_of_16_bits_is_white():
+    content = encode(Image.fromarray(np.array([[0, 257 * 9]], np.uint16)), "PNG", transparency=0)
+    assert np.asarray(decode(content))[0, :, 0].tolist() == [255, 9]
+
+
 def test_a_region_or_the_whole_photo_is_resized_to_a_square():
     pixels = np.random.default_rng(2).integers(0, 255, (40, 60, 3), np.uint8)
     content = encode(Image.fromarray(pixels), "PNG")
@@ -107,7 +112,10 @@ def test_a_photo_is_upright_for_every_exif_orientation(orientation):
     stored = RGB.transpose(turns[orientation]) if orientation in turns else RGB
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert np.array_equal(np.asarray(decode(encode(stored, "PNG", exif=exif))), picture())
+    for kind in ("PNG", "TIFF"):
+        content = encode(stored, kind, exif=exif)
+        assert np.array_equal(np.asarray(decode(content)), picture())
+        assert size(content) == RGB.size
 
 
 TAGS = [0x0100, 0x010F, 0x011A, 0x011B, 0x0132, 0x829A, 0x8769, 0x8825, 0x927C, 0x9286, 0x9C9B, 0xA005]
@@ -150,6 +158,25 @@ def test_invalid_exif_leaves_the_photo_as_stored(kind, block):
     assert decode(with_exif(kind, b"Exif\0\0" + block)).size == (24, 36)
 
 
+def tiled(side: int, tile: int) -> bytes:
+    """The head of a TIFF, square, of one square tile that is larger."""
+    entries = [(256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 1), (262, 3, 1), (277, 3, 1), (322, 4, tile),
+               (323, 4, tile), (324, 4, 0), (325, 4, 0)]  # fmt: skip
+    packed = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
+
+
+def scanned(count: int) -> bytes:
+    """A progressive JPEG whose last scan is there so many times."""
+    content = encode(RGB, "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * count + content[-2:]
+
+
+def test_a_progressive_photo_is_a_photo():
+    assert decode(encode(RGB, "JPEG", progressive=True)).size == RGB.size
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -158,8 +185,10 @@ def test_invalid_exif_leaves_the_photo_as_stored(kind, block):
         (encode(RGB, "JPEG")[:-300], "cannot be decoded"),
         (encode(RGB, "PNG")[:-100], "cannot be decoded"),
         (encode(Image.new("1", (20_000, 6_000)), "PNG"), "20000 x 6000 pixels"),
+        (tiled(64, 16_384), "tiles of 268,435,456 pixels; 50,000,000 are allowed"),
+        (scanned(101), "more than 100 scans"),
     ],
-    ids=["empty", "html", "short jpeg", "short png", "120 megapixels"],
+    ids=["empty", "html", "short jpeg", "short png", "120 megapixels", "large tile", "many scans"],
 )
 def test_a_photo_that_cannot_be_read_has_a_reason(content, reason):
     with pytest.raises(ImageError, match=reason):

@@ -155,11 +155,31 @@ def test_a_shard_that_is_not_what_was_fetched_is_one_line():
     assert done.stderr.splitlines()[-1] == (
         f"survey: {Path('packed/s1.zip').absolute()} has changed since it was fetched; run: dvc repro -f fetch"
     )
+    with (
+        by_dataset(Path("raw")) as archives,
+        pytest.raises(UserError, match=r"s1\.zip has changed since it was fetched"),
+    ):
+        list(archives["photos"].names)
+
+
+def test_the_ending_of_a_shard_may_be_in_capitals():
+    pack(Path("packed"))
+    Path("packed/s2.zip").rename("packed/s2.ZIP")
+    write_params(Path(), datasets=sharded())
+    run("fetch", "raw=raw")
+    assert read_csv(Path("raw/photos.csv")).shard.tolist() == ["s0.zip", "s1.zip", "s2.ZIP"]
+    run("survey", *SURVEY)
+    assert read_csv(Path("faces.csv")).member.str.startswith("s2.ZIP/").sum() == 23
 
 
 @pytest.mark.parametrize(
     ("path", "problem"),
-    [("nowhere", "there is nothing at "), ("empty", "there are no zips in "), ("broken", "s0.zip is not a zip")],
+    [
+        ("nowhere", "there is nothing at "),
+        ("empty", "there are no zips in "),
+        ("broken", "s0.zip is not a zip"),
+        ("broken/s0.zip", "FILE is a file; shards are zips in a folder: name that, or set source: archive"),
+    ],
 )
 def test_shards_that_cannot_be_listed_are_one_line(path, problem):
     Path("empty").mkdir()
@@ -168,7 +188,7 @@ def test_shards_that_cannot_be_listed_are_one_line(path, problem):
     write_params(Path(), datasets=sharded(path))
     done = stage("fetch", "raw=raw")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"fetch: {problem}")
+    assert done.stderr.startswith(f"fetch: {problem.replace('FILE', str(Path(path).absolute()))}")
     assert done.stderr.count("\n") == 1
 
 

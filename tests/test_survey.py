@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SURVEY, load_params, marked, stage, write_params
+from PIL import Image
 from test_split import encoded, photo
 
 from facemask.core.errors import UserError
@@ -113,6 +114,7 @@ def test_a_photo_without_its_annotation_needs_a_class_folder():
     [
         b"",
         b"no xml",
+        b"<svg/>",
         b"<annotation><object><name>x</name></object></annotation>",
         b"<annotation><object><name>x</name><bndbox><xmin>1e999</xmin></bndbox></object></annotation>",
         b'<!DOCTYPE a [<!ENTITY e "x">]><annotation><object><name>&e;</name></object></annotation>',
@@ -121,13 +123,23 @@ def test_a_photo_without_its_annotation_needs_a_class_folder():
         b'<?xml version="1.0" encoding="idna"?><annotation/>',
         b"<a>" * 100_000 + b"</a>" * 99_999,
     ],
-    ids=["empty", "text", "no box", "endless", "entity", "unknown encoding", "utf-7", "idna", "deep"],
+    ids=["empty", "text", "picture", "no box", "endless", "entity", "unknown encoding", "utf-7", "idna", "deep"],
 )
 def test_a_file_that_is_no_annotation_is_a_reject_with_the_reason(content):
     with pytest.raises(UserError, match=r"^no PASCAL VOC annotation: "):
-        parse(content)
+        parse(content, (100, 100))
     _, rejects = examined([("images/2.png", encoded(scene(2), "PNG")), ("images/2.xml", content)])
     assert rejects.kind.tolist() == ["unreadable"]
+
+
+def test_an_annotation_of_a_photo_before_it_was_resized_or_turned_is_a_reject():
+    photo = Image.new("RGB", (60, 40))
+    for width, height, kinds in ((60, 40, []), (0, 0, []), (600, 400, ["unreadable"]), (40, 60, ["unreadable"])):
+        size = f"<size><width>{width}</width><height>{height}</height></size><object>".encode()
+        annotation = marked(("with_mask", 2, 2, 38, 38)).replace(b"<object>", size)
+        _, rejects = examined([("1.png", encoded(photo, "PNG")), ("1.xml", annotation)])
+        assert rejects.kind.tolist() == kinds
+    assert rejects.reason.item() == "marked in a photo of 40 x 60 pixels, and this has 60 x 40"
 
 
 def test_a_box_is_widened_as_far_as_the_photo_goes():

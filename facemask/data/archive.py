@@ -56,7 +56,7 @@ def objection(name: str, member: zipfile.ZipInfo) -> str | None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if not path.parts:
         return "has no name"
-    if path.is_absolute() or ":" in path.parts[0]:
+    if path.is_absolute() or re.match(r"[A-Za-z]:", path.parts[0]):
         return "has an absolute path or a drive letter"
     if ".." in path.parts:
         return "climbs out of the archive with .."

@@ -47,7 +47,7 @@ def examine(
         try:
             content = archive.read(member)
             image = images.decode(content, at_least=None if annotation else features.SIDE)
-            marked = pascal_voc.parse(archive.read(annotation)) if annotation else [(label or "", None)]
+            marked = pascal_voc.parse(archive.read(annotation), image.size) if annotation else [(label or "", None)]
         except (images.ImageError, UserError) as error:
             photo = annotation or PurePosixPath(member).suffix.lower() in images.SUFFIXES | images.UNREAD_SUFFIXES
             rejects.append((member, "unreadable" if photo else "no photo", str(error)))

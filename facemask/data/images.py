@@ -5,11 +5,13 @@ import struct
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 PACKAGES = ["numpy", "opencv-python-headless", "pillow"]  # whose versions may change pixels
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535  # of a JPEG; Pillow needs memory for every row, however short
+MAX_SCANS = 100  # of a progressive JPEG, of which each is decoded over all pixels; encoders write about ten
+START_OF_SCAN = b"\xff\xda"
 SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".avif", ".avifs", ".tif",
     ".tiff",
@@ -61,6 +63,7 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
                 raise ImageError(f"{image.width} x {image.height} pixels; {MAX_PIXELS:,} are allowed")
             if max(image.size) > MAX_SIDE:
                 raise ImageError(f"{image.width} x {image.height} pixels; a side of {MAX_SIDE:,} is allowed")
+            refuse_costly(image, content)
             if at_least:
                 image.draft("RGB", (2 * at_least, 2 * at_least))
             image.load()
@@ -75,11 +78,28 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
         raise ImageError(f"cannot be decoded: {error}") from None
 
 
+def refuse_costly(image: Image.Image, content: bytes) -> None:
+    """Refuse a small file of a small photo that would take much memory or time to decode.
+
+    Raises
+    ------
+    ImageError
+        If the tiles of a TIFF are larger than a photo may be, or a JPEG has more than `MAX_SCANS` scans.
+    """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tile = image.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0) * image.tag_v2.get(TiffImagePlugin.TILELENGTH, 0)
+        if tile > MAX_PIXELS:
+            raise ImageError(f"tiles of {tile:,} pixels; {MAX_PIXELS:,} are allowed")
+    elif image.format == "JPEG" and content.count(START_OF_SCAN) > MAX_SCANS:
+        raise ImageError(f"more than {MAX_SCANS} scans")
+
+
 def size(content: bytes) -> tuple[int, int]:
     """Width and height of an upright photo that `decode` can read, in pixels; only its header is read."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        upright = image.format == "TIFF"  # which Pillow turns when it opens one
         lying = (orientation(image) or 1) >= 5
-        return image.size[::-1] if lying else image.size
+        return image.size[::-1] if lying and not upright else image.size
 
 
 def orientation(image: Image.Image) -> int | None:
@@ -113,7 +133,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
         If the range of values is unknown: integers of 32 bits, floats beyond 0 to 1.
     """
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+        values = np.asarray(image)
+        clear = values == image.info.get("transparency", -1)
+        image = Image.fromarray(np.where(clear, 255, (values / 257).round()).astype(np.uint8))
     elif image.mode == "F":
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):

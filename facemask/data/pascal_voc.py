@@ -13,22 +13,34 @@ from facemask.data import images
 from facemask.data.boxes import Box
 
 
-def parse(xml: bytes) -> list[tuple[str, Box]]:
-    """Label and box of every object.
+def parse(xml: bytes, size: tuple[int, int]) -> list[tuple[str, Box]]:
+    """Label and box of every object in a photo.
+
+    Parameters
+    ----------
+    size : (width, height)
+        Of the photo. An annotation that says another one was made before the photo was resized or turned.
 
     Raises
     ------
     UserError
-        If it is not a PASCAL VOC annotation; the message is the reason.
+        If it is not a PASCAL VOC annotation, or of a photo of another size; the message is the reason.
     """
     try:
-        objects = ElementTree.fromstring(xml).findall("object")
+        root = ElementTree.fromstring(xml)
+        if root.tag != "annotation":
+            raise UserError(f"no PASCAL VOC annotation: it is <{root.tag}>, not <annotation>")
+        marked = tuple(round(float(root.findtext(f"size/{key}") or 0)) for key in ("width", "height"))
+        if marked not in ((0, 0), size):
+            raise UserError(
+                f"marked in a photo of {marked[0]} x {marked[1]} pixels, and this has {size[0]} x {size[1]}"
+            )
         return [
             (
                 item.findtext("name", ""),
                 Box(*(round(float(item.findtext(f"bndbox/{key}"))) for key in ("xmin", "ymin", "xmax", "ymax"))),
             )
-            for item in objects
+            for item in root.findall("object")
         ]
     except (ElementTree.ParseError, DefusedXmlException, LookupError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"no PASCAL VOC annotation: {error}") from None
@@ -64,7 +76,7 @@ def paired(names: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
         (files if name.lower().endswith(".xml") else photos).append(name)
     named = collections.defaultdict(list)
     for photo in photos:
-        if PurePosixPath(photo).suffix.lower() in {"", *images.SUFFIXES}:
+        if PurePosixPath(photo).suffix.lower() in {"", *images.SUFFIXES, *images.UNREAD_SUFFIXES}:
             named[unicodedata.normalize("NFC", PurePosixPath(photo).stem)].append(photo)
     marks = collections.defaultdict(list)
     for file in files:

@@ -59,9 +59,19 @@ class Zip(NamedTuple):
             If it cannot be read, or if it is a shard whose content is not that which was fetched.
         """
         with remote.at_hand(self.address) as archive:
-            if self.shard and fingerprint(archive) != self.sha256:
-                raise UserError(f"{self.address} has changed since it was fetched; run: dvc repro -f fetch")
-            yield archive
+            yield self.checked(archive)
+
+    def checked(self, archive: Archive) -> Archive:
+        """The opened zip.
+
+        Raises
+        ------
+        UserError
+            If it is a shard whose content is not that which was fetched.
+        """
+        if self.shard and fingerprint(archive) != self.sha256:
+            raise UserError(f"{self.address} has changed since it was fetched; run: dvc repro -f fetch")
+        return archive
 
 
 def fingerprint(archive: Archive) -> str:
@@ -88,18 +98,18 @@ class Shards:
     """The shards of a dataset as one archive; a member is read where it is, for a few photos."""
 
     def __init__(self, zips: list[Zip]):
-        self._addresses = {one.shard: one.address for one in zips}
-        self._opened = functools.lru_cache(OPEN_SHARDS)(remote.in_place)
+        self._zips = {one.shard: one for one in zips}
+        self._opened = functools.lru_cache(OPEN_SHARDS)(lambda one: one.checked(remote.in_place(one.address)))
 
     @property
     def names(self) -> list[str]:
         """Names of all files except litter, by shard."""
-        return [f"{shard}/{name}" for shard, address in self._addresses.items() for name in self._opened(address).names]
+        return [one.named(name) for one in self._zips.values() for name in self._opened(one).names]
 
     def read(self, name: str) -> bytes:
         """The content of a photo; raises what `Archive.read` does."""
         shard, _, member = name.partition("/")
-        return self._opened(self._addresses[shard]).read(member)
+        return self._opened(self._zips[shard]).read(member)
 
 
 @contextlib.contextmanager

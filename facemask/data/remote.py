@@ -65,12 +65,14 @@ def listed(address: str) -> list[str]:
     Raises
     ------
     UserError
-        If there is none, or it cannot be read.
+        If there is none, it is a file, or it cannot be read.
     """
     import fsspec
 
     with explained(address):
         store, path = fsspec.url_to_fs(address)
+        if store.isfile(path):
+            raise UserError(f"{address} is a file; shards are zips in a folder: name that, or set source: archive")
         return sorted(
             PurePosixPath(file["name"]).name for file in store.ls(path, detail=True) if file["type"] == "file"
         )

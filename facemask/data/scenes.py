@@ -36,7 +36,7 @@ class Scenes(Section):
 
 
 def objection(box: Box, width: int, height: int) -> tuple[str, str] | None:
-    """Why a marked face in a photo of width x height is left out, as kind and reason; None if it is not."""
+    """Why a marked face cannot be in a photo of width x height, as kind and reason; None if it can."""
     if box.right <= box.left or box.bottom <= box.top:
         return "without area", f"a face marked at {tuple(box)}"
     inside = box.within(width, height)
@@ -59,8 +59,8 @@ def examine(
     -------
     (scenes, rejects)
         member, sha256, width, height, local features and faces, a list of (label, Box), of a scene; member, kind and
-        reason of what is left out: a whole photo, or one of its faces. A photo with a mark of another class is, since
-        that face would be taught, and tested, as background.
+        reason of a photo that is left out. One with a mark of another class or in no place is, since that face would be
+        taught, and tested, as background.
     """
     scenes, rejects = [], []
     for member, annotation in photos:
@@ -72,19 +72,17 @@ def examine(
         try:
             content = archive.read(member)
             image = images.decode(content)
-            marked = pascal_voc.parse(archive.read(annotation))
+            marked = pascal_voc.parse(archive.read(annotation), image.size)
         except (images.ImageError, UserError) as error:
             rejects.append((member, "unreadable", str(error)))
             continue
         if others := [name for name, _ in marked if simple(name) not in aliases]:
             rejects.append((member, "of another class", f"one is marked {others[0]!r}, and would count as background"))
             continue
-        faces = []
-        for name, box in marked:
-            if reason := objection(box, image.width, image.height):
-                rejects.append((member, *reason))
-            else:
-                faces.append((aliases[simple(name)], box.within(image.width, image.height)))
+        if reasons := [reason for _, box in marked if (reason := objection(box, *image.size))]:
+            rejects.append((member, *reasons[0]))
+            continue
+        faces = [(aliases[simple(name)], box.within(*image.size)) for name, box in marked]
         scene: dict[str, Any] = {"member": member, "sha256": hashlib.sha256(content).hexdigest(), "faces": faces}
         scene |= {"width": image.width, "height": image.height, "features": features.extract(features.grey(image))}
         scenes.append(scene)

@@ -65,7 +65,7 @@ def check(scenes: int, rejects: pd.DataFrame, allowed: float) -> None:
     UserError
         With the first reasons.
     """
-    lost = rejects[rejects.kind.isin(["unreadable", "unmarked"])]
+    lost = rejects[rejects.kind != "no photo"]
     if scenes == 0 or len(lost) > allowed * (scenes + len(lost)):
         shown = lost if scenes else rejects
         first = "; ".join(f"{row.member}: {row.reason}" for row in shown.head(10).itertuples())

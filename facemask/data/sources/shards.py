@@ -38,7 +38,7 @@ def fetch(dataset: Shards, destination: Path) -> dict[str, Any]:
     """
     address = remote.absolute(dataset.path).rstrip("/")
     names = remote.listed(address)
-    shards = [name for name in names if name.endswith(".zip")]
+    shards = [name for name in names if name.lower().endswith(".zip")]
     if not shards:
         raise UserError(
             f"there are no zips in {address}, the path of a dataset; for a folder of photos, source: archive"
