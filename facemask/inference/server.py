@@ -85,7 +85,8 @@ class Connection(H11Protocol):
 
 def own_page(request: Request, origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
     """Refuse requests of other sites' pages in the user's browser."""
-    if origin not in (None, f"http://{request.headers['host']}"):
+    host = request.headers["host"]
+    if origin not in (None, f"http://{host}", f"https://{host}"):  # the latter behind a proxy
         raise HTTPException(403, f"requests from pages of {origin} are not answered")
 
 
