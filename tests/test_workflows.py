@@ -78,7 +78,9 @@ def test_the_comment_on_a_pull_request_shows_what_it_changes(copy):
     assert done.returncode == 0, done.stderr
     report = (copy / "report.md").read_text()
     before, now = (shell("git", "rev-parse", name, cwd=copy).strip() for name in ("main~1", "proposal"))
-    assert report.startswith(f"### Since main ({before[:7]})\n\nThe model is not worse than allowed.\n")
+    title, verdict, *_ = report.split("\n\n")
+    assert title == f"### Since the merge base with main ({before[:7]})"
+    assert verdict == "The model is not worse than allowed."
     headline = next(line for line in report.splitlines() if line.startswith("| accuracy"))
     value = r"-?\d\.\d{4} \(\d\.\d{4} to \d\.\d{4}\)"
     assert re.fullmatch(rf"\| accuracy \| {value} \| {value} \| -0\.0040 \| overlap \|", headline)
