@@ -139,7 +139,7 @@ def test_a_hostile_zip_never_becomes_the_output(tmp_path):
     assert not RAW.exists()
 
 
-@pytest.mark.parametrize("name", ["mine.zip", "notes.txt", "photos/with_mask/1.jpg"])
+@pytest.mark.parametrize("name", ["mine.zip", "notes.txt", "marks.json", "photos/with_mask/1.jpg"])
 def test_files_of_the_user_in_the_folder_of_the_datasets_are_refused_and_stay(name, tmp_path):
     write_archive(Path("raw", name), PHOTOS)
     write_params(tmp_path, datasets=archived("raw/mine.zip" if name == "mine.zip" else "raw"))

@@ -4,6 +4,7 @@ Each has a section of parameters, chosen by the value of `source`, and `fetch(da
 and returns its name, version and licence as far as they are known. `shards` alone writes a list of zips instead.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -67,6 +68,16 @@ def is_there(dataset: Dataset, folder: Path, name: str) -> bool:
     except (OSError, ValueError, KeyError, UserError):
         return False
     return listing.encode() == (folder / f"{name}.csv").read_bytes() and hashed(listing) == known["sha256"]
+
+
+def fetched(folder: Path) -> set[str]:
+    """The datasets that are in a folder as `obtain` wrote them: a record, and the list of files that it is of."""
+    found = set()
+    for file in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # a file of the user's
+            if json.loads(file.read_bytes())["sha256"] == digest(file.with_suffix(".csv")):
+                found.add(file.stem)
+    return found
 
 
 def hashed(listing: str) -> str:
