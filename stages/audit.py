@@ -95,9 +95,7 @@ def find(faces: pd.DataFrame, read: Reader, pairs: pd.DataFrame, audit: Audit, s
     predicted, near = better != labels, faces.index.isin(list(other))
     doubtful = np.flatnonzero(predicted | near)
     return faces.iloc[doubtful].assign(
-        suggested=[
-            other.get(face, classes[better[row]]) for face, row in zip(faces.index[doubtful], doubtful, strict=True)
-        ],
+        suggested=[other.get(faces.index[row], classes[better[row]]) for row in doubtful],
         probability=probabilities[doubtful, labels[doubtful]].round(4),
         reason=[REASONS[predicted[row], near[row]] for row in doubtful],
     )

@@ -83,19 +83,15 @@ def divide(faces: pd.DataFrame, split: Split, seed: int) -> tuple[pd.Series, int
 
 
 def place(faces: pd.DataFrame, datasets: dict[str, Dataset], split: Split, seed: int) -> tuple[pd.DataFrame, int]:
-    """Give every face its split, missing for those left out; also returns and raises what `divide` does.
-
-    Raises
-    ------
-    UserError
-        As `divide` and `with_other_datasets` do.
+    """The faces with their split, missing for those left out, and the leaks; raises what `divide` and
+    `with_other_datasets` do.
     """
-    divided, leaks = divide(faces[faces.dataset.isin(named(datasets, "split"))], split, seed)
+    divided, leaks = divide(faces[faces.dataset.isin(of_use(datasets, "split"))], split, seed)
     splits = with_other_datasets(divided, faces, {name: dataset.use for name, dataset in datasets.items()})
     return faces.assign(split=splits), leaks
 
 
-def named(datasets: dict[str, Dataset], use: str) -> list[str]:
+def of_use(datasets: dict[str, Dataset], use: str) -> list[str]:
     """The names of the datasets with a use."""
     return [name for name, dataset in datasets.items() if dataset.use == use]
 
@@ -108,7 +104,7 @@ def check(faces: pd.DataFrame, classes: list[str], datasets: dict[str, Dataset])
     UserError
         If a class is missing from a split.
     """
-    divided = faces.dataset.isin(named(datasets, "split"))
+    divided = faces.dataset.isin(of_use(datasets, "split"))
     for label in classes:
         own = faces.label == label
         found = faces.split[own]
@@ -161,7 +157,7 @@ def amounts(
 
     Faces that are left out have no split. `leaks` is as `divide` returns it.
     """
-    own = faces.dataset.isin(named(datasets, "split"))
+    own = faces.dataset.isin(of_use(datasets, "split"))
     first = ~faces.duplicated(["dataset", "member"])  # of a photo
     verified = pairs[(pairs.step == "search") & (pairs.kind != "")]
     labels = faces[own].groupby("group").label.agg("nunique")
@@ -192,15 +188,15 @@ def main(faces: Path, rejects: Path, pairs: Path, manifest: Path, headlines: Pat
     check(placed, list(settings.survey.classes), settings.datasets)
     amount = amounts(placed, refused, compared, settings.datasets, leaks)
     kept = placed.split.dropna()
-    blocks = [named(settings.datasets, "split"), named(settings.datasets, "train")]
-    blocks += [[name] for name in named(settings.datasets, "test")]
+    blocks = [of_use(settings.datasets, "split"), of_use(settings.datasets, "train")]
+    blocks += [[name] for name in of_use(settings.datasets, "test")]
     parts = (piece[piece.dataset.isin(block)] for block in blocks if block for piece in pieces(faces))
     write_csv(manifest, (part.join(kept, how="inner") for part in parts))
     groups = placed.group[kept.index].nunique()
     write_json(headlines, {"faces": len(kept), "groups": groups, "rejects": len(refused)})
     write_json(details, amount)
     counts = kept.value_counts()
-    sizes = ", ".join(f"{counts[name]:,} {name}" for name in [*SPLITS, *named(settings.datasets, "test")])
+    sizes = ", ".join(f"{counts[name]:,} {name}" for name in [*SPLITS, *of_use(settings.datasets, "test")])
     how = "in the given splits" if settings.split.method == "given" else "if split face by face"
     left_out = sum(amount["near_duplicates"]["left_out"].values())
     found = f"near-duplicates in a later split {how}: {leaks:,} faces; left out as near-duplicates: {left_out:,}"

@@ -11,7 +11,7 @@ from facemask.core.files import prepare_tensorflow, save_model
 from facemask.engines import litert
 from facemask.networks import detection, fine_tuning
 from facemask.networks.detection import yolo
-from facemask.networks.detection.anchors import k_means
+from facemask.networks.detection.anchors import k_medians
 from facemask.networks.detection.assignment import by_anchors, task_aligned
 from facemask.networks.detection.cells import decode, grid
 from facemask.networks.detection.iou import complete_iou, iou
@@ -74,8 +74,8 @@ def test_anchors_are_the_middles_of_the_clusters_whatever_their_order():
     middles = np.array([[10, 10], [30, 60], [100, 90]])
     shapes = np.concatenate([middle * rng.uniform(0.95, 1.05, (50, 2)) for middle in middles])
     for seed in range(3):
-        np.testing.assert_allclose(k_means(rng.permutation(shapes), 3, seed), middles, rtol=0.04)
-    assert len(k_means(shapes[:2], 6, 0)) == 6
+        np.testing.assert_allclose(k_medians(rng.permutation(shapes), 3, seed), middles, rtol=0.04)
+    assert len(k_medians(shapes[:2], 6, 0)) == 6
 
 
 def test_a_yolo_row_is_assigned_by_cell_and_shape():

@@ -31,7 +31,7 @@ from facemask.evaluation.average_precision import MIN_SCORE, map50
 from facemask.evaluation.detection import best_threshold
 from facemask.experiments import measurements
 from facemask.networks import check_weights, detection, weights_file
-from facemask.networks.detection.anchors import k_means
+from facemask.networks.detection.anchors import k_medians
 from facemask.networks.detection.training import Training, fit, key_of
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def main(
     shapes = np.concatenate(faces)[:, 3:5] - np.concatenate(faces)[:, 1:3]
     detector = detection.build(
         settings.model, settings.alpha, settings.weights, settings.train_from, settings.neck, settings.image_size,
-        len(classes), k_means(shapes, count, settings.seed) if count else None,
+        len(classes), k_medians(shapes, count, settings.seed) if count else None,
     )  # fmt: skip
     held_out, scales = shards.array(pixels, "validation"), shards.rows(pixels, "validation").scale.to_numpy()
 

@@ -11,8 +11,8 @@ def shape_iou(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     return shared / (ones.prod(axis=-1)[:, None] + others.prod(axis=-1)[None] - shared)
 
 
-def k_means(shapes: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Cluster boxes by 1 - IoU of their shapes (YOLO9000, Redmon and Farhadi, 2017).
+def k_medians(shapes: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """k-medians of boxes, by 1 - IoU of their shapes, as in YOLO9000 (Redmon and Farhadi, 2017), which takes means.
 
     Parameters
     ----------
