@@ -19,6 +19,7 @@ from facemask.data.images import cut_out
 from facemask.data.near_duplicates.features import extract, grey
 from facemask.data.pascal_voc import Box, paired, parse
 from facemask.data.sources import synthetic
+from facemask.evaluation import figures
 
 
 @pytest.mark.parametrize("name", ["WithMask", "with_mask", "With Mask", "WITH-MASK"])
@@ -140,6 +141,13 @@ def test_an_annotation_of_a_photo_before_it_was_resized_or_turned_is_a_reject():
         _, rejects = examined([("1.png", encoded(photo, "PNG")), ("1.xml", annotation)])
         assert rejects.kind.tolist() == kinds
     assert rejects.reason.item() == "marked in a photo of 40 x 60 pixels, and this has 60 x 40"
+
+
+def test_the_picture_says_so_if_no_photo_has_a_near_duplicate():
+    figures.groups([], Path("groups.png"))
+    pixels = np.asarray(Image.open("groups.png").convert("L"))
+    assert pixels.min() < 100
+    assert pixels[:, -10:].min() == 255, "the sentence ends within the picture"
 
 
 def test_a_box_is_widened_as_far_as_the_photo_goes():

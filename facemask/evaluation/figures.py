@@ -186,7 +186,7 @@ def contact_sheet(originals: np.ndarray, samples: np.ndarray, path: Path) -> Non
 
 def groups(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]], path: Path) -> None:
     """Near-duplicates, a group a row: its title, its photos, their captions."""
-    columns = max((len(photos) for _, photos, _ in rows), default=1)
+    columns = max((len(photos) for _, photos, _ in rows), default=2)  # as wide as the title
     figure = Figure(figsize=(1.5 * columns + 0.6, 1.75 * max(1, len(rows)) + 0.5), layout="constrained")
     figure.suptitle(
         "the largest groups of near-duplicates" if rows else "no photo has a near-duplicate",
